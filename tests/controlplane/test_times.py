@@ -151,17 +151,17 @@ async def test_an_agent_whose_loop_is_blocked_is_not_responding(
     stream = watch_agent(services, caller, AgentWatchRequest(instance="one"))
     assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
     assert await not_responding() == [], "an older agent sends no heartbeats"
-    await beat(services, caller, BeatRequest(instance="one"))
+    await clock.run(beat(services, caller, BeatRequest(instance="one")))
     with services.store.feed.subscribe() as changes, structlog.testing.capture_logs() as logs:
         # It reads the database whenever time passes; the lease would expire while the stream waits for it.
         reading = asyncio.create_task(services.store.feed.run())
         while clock.monotonic() <= 50:
             await clock.run(anext(stream), own=True)
-            await beat(services, caller, BeatRequest(instance="standby"))
+            await clock.run(beat(services, caller, BeatRequest(instance="standby")))
         assert await not_responding() == ["home"]
         (online,) = await pipeds.with_status(services, "shop", [piped])
         assert online.status == Piped.ONLINE, "PipeCD's programs know no other status"
-        await beat(services, caller, BeatRequest(instance="one"))
+        await clock.run(beat(services, caller, BeatRequest(instance="one")))
         await clock.run(anext(stream), own=True)
         assert await not_responding() == []
         presence = [await clock.run(changes.get()) for _ in range(2)]
