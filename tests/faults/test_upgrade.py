@@ -27,8 +27,9 @@ def version_before(folder: Path) -> Path:
     command = ["git", "log", "--diff-filter=A", "--format=%H %P", "-1", "--", str(newest)]
     history = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
     if len(history) < 2:
-        if os.environ.get("CI"):
-            pytest.fail("the history of Git is missing, but CI requires it")
+        # Some copies have none; the workflow of the repository fetches it.
+        if os.environ.get("GITHUB_ACTIONS"):
+            pytest.fail("the history of Git is missing, but the workflow requires it")
         pytest.skip("the history of Git is missing")
     archive = ["git", "archive", history[1], "src", "proto", "hatch_build.py"]
     with subprocess.Popen(archive, cwd=ROOT, stdout=subprocess.PIPE) as process:
