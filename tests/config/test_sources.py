@@ -342,7 +342,6 @@ def test_exactly_one_source_is_given() -> None:
     ("absent", "flag", "value", "extra"),
     [
         ("botocore", "--config-aws-secret", "piped", "aws"),
-        ("botocore", "--config-aws-ssm-parameter", "/piped", "aws"),
         ("google.auth", "--config-gcp-secret", GCP, "gcp"),
     ],
 )
@@ -358,3 +357,9 @@ def test_a_missing_sdk_is_named_in_the_error(absent: str, flag: str, value: str,
     assert result.returncode == 1
     assert result.stderr.endswith(f'is not installed; install it: pip install "pipecd[{extra}]"\n')
     assert result.stderr.count("\n") == 1
+
+
+async def test_a_missing_sdk_is_named_for_a_parameter_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    message = await read_error("--config-aws-ssm-parameter", "/piped")
+    assert message.endswith('the AWS SDK is not installed; install it: pip install "pipecd[aws]"')
