@@ -38,21 +38,19 @@ function Steps({ piped, endpoint }: { piped: StartPipedProps; endpoint: Endpoint
           value={platform.kind}
           onChange={(event) => setPlatform(PLATFORMS.find(({ kind }) => kind === event.currentTarget.value) ?? PLATFORMS[0])}
         />
-        <Group grow align="flex-start">
-          <TextInput
-            label="Git repository"
-            description="HTTPS or SSH. A private one needs credentials: add the key git."
-            placeholder="https://github.com/your-org/your-repository.git"
-            value={repository}
-            onChange={(event) => setRepository(event.currentTarget.value)}
-          />
-          <TextInput
-            label="Branch"
-            description="Its commits are deployed."
-            value={branch}
-            onChange={(event) => setBranch(event.currentTarget.value)}
-          />
-        </Group>
+        <TextInput
+          label="Git repository"
+          description="HTTPS or SSH. A private one needs credentials: add the key git."
+          placeholder="https://github.com/your-org/your-repository.git"
+          value={repository}
+          onChange={(event) => setRepository(event.currentTarget.value)}
+        />
+        <TextInput
+          label="Branch"
+          description="Its commits are deployed."
+          value={branch}
+          onChange={(event) => setBranch(event.currentTarget.value)}
+        />
         <CopyBlock
           text={pipedConfiguration({ ...piped, platform, repository, branch }, endpoint)}
           label="Piped configuration"

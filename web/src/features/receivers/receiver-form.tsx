@@ -1,7 +1,7 @@
 // Adds or changes a receiver of the project. Secrets are never shown: an empty field leaves the stored one as it is.
 
 import { create } from "@bufbuild/protobuf";
-import { Group, NativeSelect, SegmentedControl, Stack, Text, TextInput } from "@mantine/core";
+import { NativeSelect, SegmentedControl, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
@@ -239,7 +239,7 @@ function SlackFields({ form, stored }: FieldsProps) {
       <Text size="sm" className="faint">
         Or a bot token with the scope <span className="mono">chat:write</span>, and a channel:
       </Text>
-      <Group grow align="flex-start">
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
         <TextInput
           label="Bot token"
           type="password"
@@ -248,11 +248,11 @@ function SlackFields({ form, stored }: FieldsProps) {
           {...form.input("token")}
         />
         <TextInput label="Channel ID" placeholder="C0123456789" {...form.input("channel")} />
-      </Group>
-      <Group grow align="flex-start">
+      </SimpleGrid>
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
         <TextInput label="Mentioned members" description="Their IDs" placeholder="U0123456789" {...form.input("users")} />
         <TextInput label="Mentioned groups" description="Their IDs" placeholder="S0123456789" {...form.input("groups")} />
-      </Group>
+      </SimpleGrid>
     </>
   );
 }
@@ -291,7 +291,7 @@ function EmailFields({ form, stored }: FieldsProps) {
   return (
     <Stack gap="sm">
       <TextInput label="SMTP server" required placeholder="smtp.example.com" {...form.input("host")} />
-      <Group grow align="flex-start">
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
         <NativeSelect
           label="Encryption"
           data={[
@@ -302,8 +302,8 @@ function EmailFields({ form, stored }: FieldsProps) {
           {...form.input("security")}
         />
         <TextInput label="Port" inputMode="numeric" placeholder="As usual" {...form.input("port")} />
-      </Group>
-      <Group grow align="flex-start">
+      </SimpleGrid>
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
         <TextInput label="User name" autoComplete="off" {...form.input("username")} />
         <TextInput
           label="Password"
@@ -312,7 +312,7 @@ function EmailFields({ form, stored }: FieldsProps) {
           placeholder={stored ? "Stored, if there is one" : undefined}
           {...form.input("password")}
         />
-      </Group>
+      </SimpleGrid>
       <TextInput label="From" required placeholder="PipeCD <pipecd@example.com>" {...form.input("from")} />
       <TextInput label="To" required description="Separated by commas" {...form.input("to")} />
     </Stack>
