@@ -99,6 +99,7 @@ async def run(folder: Path) -> None:
             piped_key = keys.new_piped_key()
             store = await Store.open(config.database_url(config.load(file.read_text(), file.name)))
             await _insert_records(store, piped_key)
+            await rpc.analyze(store)
             sessions = Sessions(ENCRYPTION_KEY, store, SYSTEM_CLOCK, AuthSettings())
             tokens = [
                 await sessions.start(Session(project_id=PROJECT, username=user, roles=(role,)), by=TESTER)

@@ -131,15 +131,19 @@ def database_cpu_seconds(datastore: Mapping[str, Any] | None) -> float:
     return postgres.cpu_seconds(sockets.parent)
 
 
+async def analyze(store: Store) -> None:
+    """PostgreSQL would do it by itself, beside the first calls, which it would execute without statistics."""
+    if not store.database.sqlite:
+        await store.database.read(lambda connection: connection.execute(sa.text("VACUUM (ANALYZE)"), {}))
+
+
 async def prepare(folder: Path, datastore: Mapping[str, Any] | None, finished: int = FINISHED) -> Prepared:
     """Insert the records, and write the control plane's configuration."""
     file = write_configuration(folder, "http://127.0.0.1", datastore)
     piped_key, (key_id, api_key) = keys.new_piped_key(), keys.new_api_key()
     store = await Store.open(config.database_url(config.load(file.read_text(), file.name)))
     await _insert_records(store, piped_key, key_id, api_key, finished)
-    if not store.database.sqlite:
-        # Otherwise PostgreSQL does it by itself, beside the first calls.
-        await store.database.read(lambda connection: connection.execute(sa.text("VACUUM (ANALYZE)"), {}))
+    await analyze(store)
     await store.close()
     credentials = [f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)]
     return Prepared(credentials=credentials, api_key=api_key)
