@@ -27,5 +27,18 @@ export default tseslint.config(
       "@typescript-eslint/no-deprecated": "off",
     },
   },
+  {
+    files: ["src/**"],
+    ignores: ["src/changes.ts", "src/live.ts"],
+    rules: {
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "MemberExpression[property.name=/^(invalidate|refetch|remove|reset)Queries$/]",
+          message: "Name the queries that a change makes stale in useChange of changes.ts.",
+        },
+      ],
+    },
+  },
   { files: ["**/*.js"], extends: [tseslint.configs.disableTypeChecked] },
 );

@@ -21,8 +21,32 @@ export function isUnauthenticated(error: unknown): boolean {
   return ConnectError.from(error).code === Code.Unauthenticated;
 }
 
-export function isNotFound(error: unknown): boolean {
-  return ConnectError.from(error).code === Code.NotFound;
+export function isForbidden(error: unknown): boolean {
+  return ConnectError.from(error).code === Code.PermissionDenied;
+}
+
+/** Whether the control plane rejects what was asked for, such as a filter or a page of a list that does not exist. */
+export function isInvalid(error: unknown): boolean {
+  return ConnectError.from(error).code === Code.InvalidArgument;
+}
+
+/** Why a record is not shown. */
+export interface Refusal {
+  reason: "unknown" | "invalid" | "forbidden";
+  /** In the control plane's words. */
+  message: string;
+}
+
+const REFUSALS: ReadonlyMap<Code, Refusal["reason"]> = new Map([
+  [Code.NotFound, "unknown"],
+  [Code.InvalidArgument, "invalid"],
+  [Code.PermissionDenied, "forbidden"],
+]);
+
+/** Null for errors that say nothing about the record, such as that the control plane does not answer. */
+export function refusalOf(error: unknown): Refusal | null {
+  const reason = REFUSALS.get(ConnectError.from(error).code);
+  return reason ? { reason, message: errorMessage(error) } : null;
 }
 
 const NO_ANSWER = "The control plane does not answer.";

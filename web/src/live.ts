@@ -147,9 +147,13 @@ export class LiveUpdates {
     const connecting = setTimeout(() => {
       if (this.#connection === "connecting") this.#setConnection("polling");
     }, CONNECT_TIMEOUT_MS);
+    let connectedBefore = false;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       if (!this.#staysConnected) await waitUntilVisible(signal);
-      if (await this.#readStream(signal)) attempt = 0;
+      if (await this.#readStream(signal, connectedBefore)) {
+        connectedBefore = true;
+        attempt = 0;
+      }
       if (signal.aborted || this.#controller?.signal !== signal) break;
       if (this.#connection !== "lost") this.#setConnection("polling");
       await sleep(retryDelay(attempt, Math.random()), signal);
@@ -159,7 +163,7 @@ export class LiveUpdates {
   }
 
   /** Reads one stream to its end. Returns whether it delivered any message. */
-  async #readStream(signal: AbortSignal): Promise<boolean> {
+  async #readStream(signal: AbortSignal, connectedBefore: boolean): Promise<boolean> {
     const stream = new AbortController();
     const close = () => stream.abort();
     signal.addEventListener("abort", close);
@@ -177,7 +181,8 @@ export class LiveUpdates {
         if (!connected) {
           connected = true;
           // Changes made while no stream was open were not reported.
-          this.#invalidateAll();
+          if (connectedBefore) this.#invalidateAll();
+          else this.#invalidateLoaded();
           this.#setConnection("live");
         }
         this.#handleChange(change);
@@ -206,6 +211,18 @@ export class LiveUpdates {
 
   #invalidateAll(): void {
     this.#stale.set("*", []);
+    for (const listener of this.#stageLogListeners) listener("", "");
+    void this.#refetchStale();
+  }
+
+  /**
+   * Refetches what was requested before the first stream was open, and nothing that is requested from now on. The user
+   * was requested before, always: it does not change while the session lasts, and with the session the stream ends.
+   */
+  #invalidateLoaded(): void {
+    for (const { queryKey, queryHash } of this.client.getQueryCache().getAll()) {
+      if (queryKey[0] !== key.me[0]) this.#stale.set(queryHash, queryKey);
+    }
     for (const listener of this.#stageLogListeners) listener("", "");
     void this.#refetchStale();
   }

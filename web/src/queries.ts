@@ -1,8 +1,8 @@
 // Every query of the console. `affectedQueries` in live.ts maps changes to the queries they make stale.
 
-import { type QueryClient, queryOptions } from "@tanstack/react-query";
+import { type QueryClient, type QueryKey, queryOptions } from "@tanstack/react-query";
 
-import { consoleClient, isUnauthenticated, webClient } from "./api";
+import { consoleClient, isUnauthenticated, type Refusal, refusalOf, webClient } from "./api";
 import { type InsightFilter, insightRange } from "./insights";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
@@ -72,9 +72,9 @@ export const meQuery = queryOptions({
   staleTime: 60_000,
 });
 
+/** The control plane says that no user is signed in. `Session` then loads the page again. */
 export function clearUser(client: QueryClient): void {
   client.setQueryData(key.me, null);
-  client.removeQueries({ queryKey: key.rights });
 }
 
 const filterFields = (filter: ApplicationFilter) => ({
@@ -97,14 +97,34 @@ export const applicationsQuery = (filter: ApplicationFilter, cursor: string) =>
     placeholderData: (previous) => previous,
   });
 
-export const applicationQuery = (id: string) =>
-  queryOptions({
-    queryKey: key.application(id),
-    queryFn: async ({ signal }) => {
-      const response = await webClient.getApplication({ applicationId: id }, { signal });
-      return response.application ?? null;
+/** A record, or why the control plane does not return it. */
+export interface Answer<Value> {
+  record?: Value | undefined;
+  refusal?: Refusal | undefined;
+}
+
+/** A refusal replaces the record that was returned before: it is no longer shown, also if later requests fail. */
+function recordQuery<Value>(queryKey: QueryKey, request: (signal: AbortSignal) => Promise<Value | undefined>) {
+  return queryOptions({
+    queryKey,
+    queryFn: async ({ signal }): Promise<Answer<Value>> => {
+      try {
+        const record = await request(signal);
+        return record ? { record } : { refusal: { reason: "unknown", message: "" } };
+      } catch (error) {
+        const refusal = refusalOf(error);
+        if (!refusal) throw error;
+        return { refusal };
+      }
     },
   });
+}
+
+export const applicationQuery = (id: string) =>
+  recordQuery(
+    key.application(id),
+    async (signal) => (await webClient.getApplication({ applicationId: id }, { signal })).application,
+  );
 
 /** The live state of an application; null if its piped has not reported one. */
 export const liveStateQuery = (id: string) =>
@@ -185,13 +205,10 @@ export const paletteQuery = (search: string) =>
   });
 
 export const deploymentQuery = (id: string) =>
-  queryOptions({
-    queryKey: key.deployment(id),
-    queryFn: async ({ signal }) => {
-      const response = await webClient.getDeployment({ deploymentId: id }, { signal });
-      return response.deployment ?? null;
-    },
-  });
+  recordQuery(
+    key.deployment(id),
+    async (signal) => (await webClient.getDeployment({ deploymentId: id }, { signal })).deployment,
+  );
 
 export const eventsQuery = (filter: EventFilter, cursor: string) =>
   queryOptions({
@@ -210,13 +227,10 @@ export const chainsQuery = (cursor: string) =>
   });
 
 export const chainQuery = (id: string) =>
-  queryOptions({
-    queryKey: [...key.chains, "one", id],
-    queryFn: async ({ signal }) => {
-      const response = await webClient.getDeploymentChain({ deploymentChainId: id }, { signal });
-      return response.deploymentChain ?? null;
-    },
-  });
+  recordQuery(
+    [...key.chains, "one", id],
+    async (signal) => (await webClient.getDeploymentChain({ deploymentChainId: id }, { signal })).deploymentChain,
+  );
 
 /** Source commits with the deployments they caused; only of one commit unless `commitHash` is empty. */
 export const tracesQuery = (commitHash: string, cursor: string) =>

@@ -1,13 +1,15 @@
 // Maps URL paths to pages. Each page is loaded on its first visit.
 
 import type { QueryClient } from "@tanstack/react-query";
-import { createBrowserRouter, redirect } from "react-router";
+import { createBrowserRouter, redirect, type RouteObject } from "react-router";
 
 import { Layout } from "./components/layout";
 import { ErrorPage, PageError } from "./pages/error";
 import { meQuery } from "./queries";
 
-export const createRouter = (client: QueryClient) => createBrowserRouter([
+export const createRouter = (client: QueryClient) => createBrowserRouter(createRoutes(client));
+
+export const createRoutes = (client: QueryClient): RouteObject[] => [
   {
     errorElement: <ErrorPage />,
     children: [
@@ -76,4 +78,4 @@ export const createRouter = (client: QueryClient) => createBrowserRouter([
       },
     ],
   },
-]);
+];

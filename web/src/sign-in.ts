@@ -1,4 +1,4 @@
-// Signs in by the project's provider, or as its static administrator. The server answers every attempt with a redirect;
+// Signs in by the project's provider, or as its static administrator, and out. The server answers every attempt with a redirect;
 // the reason for a rejection is in the cookie `error`.
 
 export interface Credentials {
@@ -28,6 +28,18 @@ export async function signIn(credentials: Credentials): Promise<string> {
   if (response.status === 401 || response.status === 403) return "The project, the user name or the password is wrong.";
   if (response.status === 429) return "Too many attempts. Wait a minute and try again.";
   return `The control plane could not process the login (HTTP ${response.status}). See its log for details.`;
+}
+
+/** Ends the session. Returns an empty string on success, else the error message. */
+export async function signOut(): Promise<string> {
+  let response: Response;
+  try {
+    response = await fetch("/auth/logout", { method: "POST", redirect: "manual" });
+  } catch {
+    return "The control plane does not answer. You are still logged in.";
+  }
+  if (response.type === "opaqueredirect" || response.ok) return "";
+  return `The control plane could not end the session (HTTP ${response.status}). You are still logged in.`;
 }
 
 /** The provider of single sign-on of a project. */

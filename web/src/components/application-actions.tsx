@@ -2,11 +2,11 @@
 
 import { ActionIcon, Text } from "@mantine/core";
 import { IconDots, IconLock, IconPlayerPause, IconPlayerPlay, IconTrash } from "../icons";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
 import { webClient } from "../api";
+import { useChange } from "../changes";
 import { key } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 import { ActionMenu, type MenuAction } from "./action-menu";
@@ -14,19 +14,12 @@ import { EncryptSecretDialog } from "./encrypt-secret-dialog";
 
 export function ApplicationActions({ application }: { application: Application }) {
   const [encrypting, setEncrypting] = useState(false);
-  const client = useQueryClient();
   const navigate = useNavigate();
   const request = { applicationId: application.id };
-  const refresh = () =>
-    Promise.all([
-      client.invalidateQueries({ queryKey: key.application(application.id) }),
-      client.invalidateQueries({ queryKey: key.applications }),
-    ]);
-  const remove = async () => {
-    await webClient.deleteApplication(request);
-    client.removeQueries({ queryKey: key.application(application.id) });
-    await navigate("/applications");
-  };
+  const stale = [key.application(application.id), key.applications];
+  const enable = useChange(() => webClient.enableApplication(request), stale);
+  const disable = useChange(() => webClient.disableApplication(request), stale);
+  const remove = useChange(() => webClient.deleteApplication(request), stale, () => navigate("/applications"));
   const actions: MenuAction[] = [
     { text: "Encrypt secret", Icon: IconLock, onSelect: () => setEncrypting(true) },
     {
@@ -37,7 +30,7 @@ export function ApplicationActions({ application }: { application: Application }
         title: `Enable ${application.name}?`,
         consequences: "The piped compares the application with Git again and deploys commits made in the meantime.",
         verb: "Enable",
-        run: () => webClient.enableApplication(request).then(refresh),
+        run: () => enable.mutateAsync(),
       },
     },
     {
@@ -48,7 +41,7 @@ export function ApplicationActions({ application }: { application: Application }
         title: `Disable ${application.name}?`,
         consequences: "New commits are not deployed until it is enabled again. Running resources are not affected.",
         verb: "Disable",
-        run: () => webClient.disableApplication(request).then(refresh),
+        run: () => disable.mutateAsync(),
       },
     },
     {
@@ -68,7 +61,7 @@ export function ApplicationActions({ application }: { application: Application }
         ),
         verb: "Delete",
         dangerous: true,
-        run: remove,
+        run: () => remove.mutateAsync(),
       },
     },
   ];

@@ -43,7 +43,7 @@ export function ApprovalPanel({ deployment, stage }: ApprovalProps) {
 
 /** What is deployed, and instead of what. */
 function Change({ deployment }: { deployment: Deployment }) {
-  const application = useQuery(applicationQuery(deployment.applicationId)).data;
+  const application = useQuery(applicationQuery(deployment.applicationId)).data?.record;
   const running = application?.mostRecentlySuccessfulDeployment;
   const commit = deployment.trigger?.commit;
   const comparison = compareUrl(commit?.url ?? "", deployment.runningCommitHash, commit?.hash ?? "");

@@ -31,7 +31,7 @@ export function FailureAlert({ deployment }: { deployment: Deployment }) {
 }
 
 function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: string }) {
-  const application = useQuery(applicationQuery(deployment.applicationId)).data;
+  const application = useQuery(applicationQuery(deployment.applicationId)).data?.record;
   const { commit } = deployment.trigger ?? {};
   const good = application?.mostRecentlySuccessfulDeployment;
   const from = good?.trigger?.commit?.hash || deployment.runningCommitHash;

@@ -1,9 +1,9 @@
-// A bell in the header of a quickstart: opens the page with the notifications that were sent.
+// A tray in the header of a quickstart: opens the page with the notifications that were sent.
 
 import { ActionIcon, Tooltip } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
-import { IconBell } from "../icons";
+import { IconInbox } from "../icons";
 import { quickstartQuery } from "../queries";
 
 export function InboxLink() {
@@ -20,7 +20,7 @@ export function InboxLink() {
         color="gray"
         aria-label="Notifications that were sent"
       >
-        <IconBell size={18} aria-hidden />
+        <IconInbox size={18} aria-hidden />
       </ActionIcon>
     </Tooltip>
   );

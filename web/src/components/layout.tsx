@@ -2,19 +2,6 @@
 
 import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import {
-  IconAdjustments,
-  IconApps,
-  IconBell,
-  IconBolt,
-  IconChartBar,
-  IconCommit,
-  IconFileText,
-  IconKey,
-  IconNetwork,
-  IconRocket,
-  IconServerBolt,
-} from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
@@ -23,8 +10,10 @@ import { awaitsApprovalOf } from "../attention";
 import { Commands } from "../features/commands/commands";
 import { useNotices } from "../features/notifications/use-notices";
 import { useStartLiveUpdates } from "../live";
+import { PAGE_ICONS } from "../page-icons";
 import { meQuery, runningDeploymentsQuery } from "../queries";
 import { Action, Resource, useMay } from "../rights";
+import { useSession } from "../session";
 import type { GetMeResponse } from "../schema/web/project_pb";
 import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
@@ -35,26 +24,28 @@ import { ThemeMenu } from "./theme-menu";
 import { UserMenu } from "./user-menu";
 
 const NAVIGATION = [
-  { to: "/applications", text: "Applications", Icon: IconApps, needs: [Resource.APPLICATION, Action.LIST] },
-  { to: "/deployments", text: "Deployments", Icon: IconRocket, needs: [Resource.DEPLOYMENT, Action.LIST] },
-  { to: "/attention", text: "Needs attention", Icon: IconBell, needs: [Resource.DEPLOYMENT, Action.LIST] },
-  { to: "/chains", text: "Chains", Icon: IconNetwork, needs: [Resource.DEPLOYMENT_CHAIN, Action.LIST] },
-  { to: "/traces", text: "Traces", Icon: IconCommit, needs: [Resource.DEPLOYMENT, Action.LIST] },
-  { to: "/events", text: "Events", Icon: IconBolt, needs: [Resource.EVENT, Action.LIST] },
-  { to: "/insights", text: "Insights", Icon: IconChartBar, needs: [Resource.INSIGHT, Action.GET] },
-  { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt, needs: [Resource.PIPED, Action.LIST] },
-  { to: "/api-keys", text: "API keys", Icon: IconKey, needs: [Resource.API_KEY, Action.LIST] },
-  { to: "/settings", text: "Settings", Icon: IconAdjustments, needs: [Resource.PROJECT, Action.GET] },
-  { to: "/audit-log", text: "Audit log", Icon: IconFileText, needs: [Resource.AUDIT_LOG, Action.LIST] },
+  { to: "/applications", text: "Applications", needs: [Resource.APPLICATION, Action.LIST] },
+  { to: "/deployments", text: "Deployments", needs: [Resource.DEPLOYMENT, Action.LIST] },
+  { to: "/attention", text: "Needs attention", needs: [Resource.DEPLOYMENT, Action.LIST] },
+  { to: "/chains", text: "Chains", needs: [Resource.DEPLOYMENT_CHAIN, Action.LIST] },
+  { to: "/traces", text: "Traces", needs: [Resource.DEPLOYMENT, Action.LIST] },
+  { to: "/events", text: "Events", needs: [Resource.EVENT, Action.LIST] },
+  { to: "/insights", text: "Insights", needs: [Resource.INSIGHT, Action.GET] },
+  { to: "/pipeds", text: "Pipeds", needs: [Resource.PIPED, Action.LIST] },
+  { to: "/api-keys", text: "API keys", needs: [Resource.API_KEY, Action.LIST] },
+  { to: "/settings", text: "Settings", needs: [Resource.PROJECT, Action.GET] },
+  { to: "/audit-log", text: "Audit log", needs: [Resource.AUDIT_LOG, Action.LIST] },
 ] as const;
 
 /** Redirects to the login page unless a user is signed in; the login page redirects back. */
 export function Layout() {
   const me = useQuery(meQuery);
-  const { pathname, search } = useLocation();
+  const session = useSession();
+  const { pathname, search, hash } = useLocation();
+  if (session.isOver) return <Loading />;
   if (me.data) return <Connected me={me.data} />;
   if (me.data === null) {
-    const next = pathname === "/" ? "" : `?next=${encodeURIComponent(pathname + search)}`;
+    const next = pathname === "/" ? "" : `?next=${encodeURIComponent(pathname + search + hash)}`;
     return <Navigate to={`/login${next}`} replace />;
   }
   if (me.isError) {
@@ -130,13 +121,13 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
         </AppShell.Header>
         <AppShell.Navbar p="xs" bg="var(--surface)" aria-label="Main">
           <Stack gap={2}>
-            {NAVIGATION.filter(({ needs: [resource, action] }) => may?.(resource, action)).map(({ to, text, Icon }) => (
+            {NAVIGATION.filter(({ needs: [resource, action] }) => may?.(resource, action)).map(({ to, text }) => (
               <NavLink
                 key={to}
                 component={Link}
                 to={to}
                 label={text}
-                leftSection={<Icon size={18} stroke={1.8} aria-hidden />}
+                leftSection={<PageIcon to={to} />}
                 rightSection={to === "/attention" && approvals > 0 && <ApprovalCount count={approvals} />}
                 active={pathname.startsWith(to)}
                 aria-current={pathname.startsWith(to) ? "page" : undefined}
@@ -162,6 +153,11 @@ function useApprovals(user: string): number {
   const count = running.data?.filter((deployment) => awaitsApprovalOf(deployment, user)).length ?? 0;
   useEffect(() => setTitleCount(count), [count]);
   return count;
+}
+
+function PageIcon({ to }: { to: keyof typeof PAGE_ICONS }) {
+  const Icon = PAGE_ICONS[to];
+  return <Icon size={18} stroke={1.8} aria-hidden />;
 }
 
 function ApprovalCount({ count }: { count: number }) {

@@ -2,19 +2,19 @@
 
 import { ActionIcon } from "@mantine/core";
 import {
-  IconArrowUp,
-  IconBell,
+  IconCircleArrowUp,
   IconDots,
   IconKey,
   IconPlayerPause,
   IconPlayerPlay,
-  IconRefresh,
+  IconPower,
+  IconSend,
   IconTrash,
 } from "../icons";
-import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { webClient } from "../api";
+import { useChange } from "../changes";
 import { useSendCommand } from "../commands";
 import { ReceiversDialog } from "../features/receivers/receivers-dialog";
 import { key } from "../queries";
@@ -28,19 +28,18 @@ export interface PipedActionsProps {
 }
 
 export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
-  const client = useQueryClient();
   const sendCommand = useSendCommand();
-  const refresh = () => client.invalidateQueries({ queryKey: key.pipeds });
   const request = { pipedId: piped.id };
+  const stale = [key.pipeds];
+  const enable = useChange(() => webClient.enablePiped(request), stale);
+  const disable = useChange(() => webClient.disablePiped(request), stale);
+  const deleteOldKeys = useChange(() => webClient.deleteOldPipedKeys(request), stale);
+  // The key is shown at once: it cannot be read again.
+  const addKey = useChange(async () => onKeyCreated((await webClient.recreatePipedKey({ id: piped.id })).key), stale);
   const [receiversOpened, setReceiversOpened] = useState(false);
   const openReceivers = () => setReceiversOpened(true);
   const closeReceivers = () => setReceiversOpened(false);
   const hasTwoKeys = piped.keys.length > 1;
-  const addKey = async () => {
-    const response = await webClient.recreatePipedKey({ id: piped.id });
-    onKeyCreated(response.key);
-    await refresh();
-  };
   const restart = () =>
     sendCommand({
       send: () => webClient.restartPiped(request),
@@ -56,7 +55,7 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
         title: `Enable ${piped.name}?`,
         consequences: "The piped can connect again and resumes its work.",
         verb: "Enable",
-        run: () => webClient.enablePiped(request).then(refresh),
+        run: () => enable.mutateAsync(),
       },
     },
     {
@@ -69,7 +68,7 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
           "The piped is rejected immediately and deploys nothing until it is enabled. Running resources are not affected.",
         verb: "Disable",
         dangerous: true,
-        run: () => webClient.disablePiped(request).then(refresh),
+        run: () => disable.mutateAsync(),
       },
     },
     {
@@ -81,7 +80,7 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
         consequences:
           "Both keys are valid until the old one is deleted. Give the piped the new key, restart it, then delete the old key.",
         verb: "Create key",
-        run: addKey,
+        run: () => addKey.mutateAsync(),
       },
     },
     {
@@ -93,14 +92,14 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
         consequences: "Only the newest key remains valid. A piped that still uses the old key is rejected immediately.",
         verb: "Delete",
         dangerous: true,
-        run: () => webClient.deleteOldPipedKeys(request).then(refresh),
+        run: () => deleteOldKeys.mutateAsync(),
       },
     },
-    { text: "Notifications", Icon: IconBell, onSelect: openReceivers },
-    { text: "Upgrade", Icon: IconArrowUp, onSelect: onUpgrade },
+    { text: "Notifications", Icon: IconSend, onSelect: openReceivers },
+    { text: "Upgrade", Icon: IconCircleArrowUp, onSelect: onUpgrade },
     {
       text: "Restart",
-      Icon: IconRefresh,
+      Icon: IconPower,
       disabled: piped.disabled,
       confirmation: {
         title: `Restart ${piped.name}?`,

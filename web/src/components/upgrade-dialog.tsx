@@ -1,10 +1,11 @@
 // Sets the desired version of pipeds. Their launchers poll it, install that version and restart the piped with it.
 
 import { Autocomplete, Button, Checkbox, Group, Modal, Stack, Text } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
 import { webClient } from "../api";
+import { useChange } from "../changes";
 import { fieldErrors, useFocusOnError } from "../field-errors";
 import { key, releasesQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
@@ -33,7 +34,6 @@ export function UpgradeDialog({ pipeds, selectedIds, close }: UpgradeDialogProps
 }
 
 function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: string[]; close: () => void }) {
-  const client = useQueryClient();
   const releases = useQuery(releasesQuery);
   /** Null until the user edits the field; until then it shows the newest release. */
   const [typedVersion, setTypedVersion] = useState<string | null>(null);
@@ -43,17 +43,16 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
   const version = (typedVersion ?? released[0] ?? "").trim();
   const downgraded = selected.filter((piped) => version && isOlder(version, piped.version));
   const [allowDowngrade, setAllowDowngrade] = useState(false);
-  const mutation = useMutation({
-    mutationFn: () => webClient.updatePipedDesiredVersion({
+  const mutation = useChange(
+    () =>
+      webClient.updatePipedDesiredVersion({
         version: normalizeVersion(version),
         pipedIds,
         allowDowngrade: allowDowngrade && downgraded.length > 0,
       }),
-    onSuccess: async () => {
-      close();
-      await client.invalidateQueries({ queryKey: key.pipeds });
-    },
-  });
+    [key.pipeds],
+    close,
+  );
   const errors = fieldErrors(mutation.error, { version: "version", pipeds: "piped_ids" });
   const form = useFocusOnError(mutation.error);
   const submit = (event: FormEvent) => {

@@ -1,15 +1,22 @@
 // The signed-in user, and the logout button.
 
 import { Avatar, Menu, UnstyledButton, VisuallyHidden } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
 import { useState } from "react";
 import { Link } from "react-router";
 
 import { NotificationsDialog } from "../features/notifications/notifications-dialog";
-import { IconBell, IconDeviceDesktop, IconLogout } from "../icons";
+import { IconBell, IconBrowser, IconLogout } from "../icons";
 import type { GetMeResponse } from "../schema/web/project_pb";
+import { useSession } from "../session";
 
 export function UserMenu({ me }: { me: GetMeResponse }) {
   const [opened, setOpened] = useState(false);
+  const session = useSession();
+  const logOut = async () => {
+    const problem = await session.signOut();
+    if (problem) notifications.show({ title: "Log out", message: problem, color: "red", autoClose: false });
+  };
   return (
     <>
       <Menu position="bottom-end" width={220}>
@@ -34,15 +41,12 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
           <Menu.Item leftSection={<IconBell size={16} aria-hidden />} onClick={() => setOpened(true)}>
             Browser notifications…
           </Menu.Item>
-          <Menu.Item component={Link} to="/sessions" leftSection={<IconDeviceDesktop size={16} aria-hidden />}>
+          <Menu.Item component={Link} to="/sessions" leftSection={<IconBrowser size={16} aria-hidden />}>
             Sessions
           </Menu.Item>
-          <form method="post" action="/auth/logout">
-            {/* Without transitions, closing would remove the form before it is submitted. */}
-            <Menu.Item type="submit" closeMenuOnClick={false} leftSection={<IconLogout size={16} aria-hidden />}>
-              Log out
-            </Menu.Item>
-          </form>
+          <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void logOut()}>
+            Log out
+          </Menu.Item>
         </Menu.Dropdown>
       </Menu>
       <NotificationsDialog projectId={me.projectId} opened={opened} close={() => setOpened(false)} />

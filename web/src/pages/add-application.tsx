@@ -2,11 +2,12 @@
 
 import { Alert, Button, Group, Select, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconFolderSearch } from "../icons";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useNavigate } from "react-router";
 
 import { errorMessage, webClient } from "../api";
+import { useChange } from "../changes";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
 import { Problem } from "../components/form-dialog";
@@ -108,18 +109,12 @@ const isComplete = (values: FormValues): boolean =>
 
 /** Adds an application and opens its page. */
 function useAddApplication() {
-  const client = useQueryClient();
   const navigate = useNavigate();
-  return useMutation({
-    mutationFn: (values: FormValues) => webClient.addApplication(addRequest(values)),
-    onSuccess: async (response) => {
-      await Promise.all([
-        client.invalidateQueries({ queryKey: key.applications }),
-        client.invalidateQueries({ queryKey: key.suggestions }),
-      ]);
-      await navigate(`/applications/${response.applicationId}`);
-    },
-  });
+  return useChange(
+    (values: FormValues) => webClient.addApplication(addRequest(values)),
+    [key.applications, key.suggestions],
+    ({ applicationId }) => navigate(`/applications/${applicationId}`),
+  );
 }
 
 interface SuggestionsProps {

@@ -2,10 +2,11 @@
 
 import { Badge, Button, Input, SegmentedControl, Table, Text } from "@mantine/core";
 import { IconKey } from "../icons";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { webClient } from "../api";
+import { useChange } from "../changes";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { CreateDialog } from "../components/create-dialog";
 import { DEFAULT_LIFETIME, KeyExpiry, KeyLifetimeField, lifetimeSeconds } from "../components/key-lifetime";
@@ -71,7 +72,7 @@ function roleName(role: Role): string {
 
 function Row({ apiKey }: { apiKey: APIKey }) {
   const dialog = useDialog<"disable">();
-  const client = useQueryClient();
+  const disable = useChange(() => webClient.disableAPIKey({ id: apiKey.id }), [key.apiKeys]);
   return (
     <Table.Tr data-disabled={apiKey.disabled || undefined}>
       <Table.Td>
@@ -106,9 +107,7 @@ function Row({ apiKey }: { apiKey: APIKey }) {
           title={`Disable ${apiKey.name}?`}
           verb="Disable"
           dangerous
-          run={() =>
-            webClient.disableAPIKey({ id: apiKey.id }).then(() => client.invalidateQueries({ queryKey: key.apiKeys }))
-          }
+          run={() => disable.mutateAsync()}
           opened={dialog.isOpen("disable")}
           close={dialog.close}
         >
@@ -126,20 +125,21 @@ interface CreateApiKeyDialogProps {
 }
 
 function CreateApiKeyDialog({ opened, close, onCreated }: CreateApiKeyDialogProps) {
-  const client = useQueryClient();
   const [role, setRole] = useState(String(Role.READ_ONLY));
   const [lifetime, setLifetime] = useState(DEFAULT_LIFETIME);
-  const create = async (name: string) => {
-    const request = { name, role: Number(role), keyLifetime: lifetimeSeconds(lifetime) };
-    onCreated((await webClient.generateAPIKey(request)).key);
-    await client.invalidateQueries({ queryKey: key.apiKeys });
-  };
+  const create = useChange(
+    async (name: string) => {
+      const request = { name, role: Number(role), keyLifetime: lifetimeSeconds(lifetime) };
+      onCreated((await webClient.generateAPIKey(request)).key);
+    },
+    [key.apiKeys],
+  );
   return (
     <CreateDialog
       title="Create API key"
       nameHint="For example, the program that will use the key."
       verb="Create"
-      create={create}
+      create={create.mutateAsync}
       opened={opened}
       close={close}
     >

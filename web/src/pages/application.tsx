@@ -1,10 +1,9 @@
 // An application: its sync status, live state, deployments and configuration.
 
 import { Alert, Anchor, Grid, Skeleton, Stack, Text } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
+import { usePrefetchQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
-import { isNotFound } from "../api";
 import { ApplicationActions } from "../components/application-actions";
 import { displayedSyncStatus } from "../components/application-table";
 import { CommitLine } from "../components/commit";
@@ -19,6 +18,7 @@ import { FavouriteButton } from "../features/favourites/favourite-button";
 import { PinBanner } from "../features/pin/pin-banner";
 import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
+import { RecordPage } from "../components/record-page";
 import { Section } from "../components/section";
 import { StatusBadge } from "../components/status";
 import { SyncButton } from "../components/sync-button";
@@ -29,7 +29,7 @@ import { WebLink } from "../components/web-link";
 import { syncStatusDisplay } from "../display-names";
 import { describeFailure } from "../failure";
 import { kindName, kindOf, providerOf } from "../kinds";
-import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
+import { applicationQuery, deploymentsQuery, liveStateQuery, pipedsQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 
@@ -38,26 +38,15 @@ const PARENT = { text: "Applications", to: "/applications" };
 
 export function ApplicationPage() {
   const { id = "" } = useParams();
-  const application = useQuery(applicationQuery(id));
-  if (application.data?.deleted) return <Deleted application={application.data} />;
-  if (application.data) return <ApplicationDetails application={application.data} />;
-  if (application.isPending) return <Skeleton height={320} role="status" aria-label="Loading application" />;
-  if (application.data === null || isNotFound(application.error)) {
-    return (
-      <>
-        <PageHeader title="Application not found" parent={PARENT} />
-        <EmptyState title="This application does not exist">
-          It may have been deleted, or it belongs to another project.
-        </EmptyState>
-      </>
-    );
-  }
+  // What the page shows of it, without waiting for the application itself.
+  usePrefetchQuery(liveStateQuery(id));
+  usePrefetchQuery(firstDeployments(id));
   return (
-    <ErrorAlert
-      title="The application could not be loaded"
-      error={application.error}
-      retry={() => application.refetch()}
-    />
+    <RecordPage noun="application" id={id} query={applicationQuery(id)} parent={PARENT} height={320}>
+      {(application) =>
+        application.deleted ? <Deleted application={application} /> : <ApplicationDetails application={application} />
+      }
+    </RecordPage>
   );
 }
 
@@ -120,16 +109,12 @@ function ApplicationDetails({ application }: { application: Application }) {
   );
 }
 
-const firstDeployments = (application: Application) =>
-  deploymentsQuery(
-    { search: "", statuses: [], kinds: [], labels: {}, applicationId: application.id },
-    "",
-    DEPLOYMENTS_SHOWN,
-  );
+const firstDeployments = (applicationId: string) =>
+  deploymentsQuery({ search: "", statuses: [], kinds: [], labels: {}, applicationId }, "", DEPLOYMENTS_SHOWN);
 
 /** The failure of the last deployment, until another one succeeds. */
 function LastFailure({ application }: { application: Application }) {
-  const last = useQuery(firstDeployments(application)).data?.deployments[0];
+  const last = useQuery(firstDeployments(application.id)).data?.deployments[0];
   if (last?.status !== DeploymentStatus.DEPLOYMENT_FAILURE) return null;
   return (
     <Alert className="toned" data-tone="bad" title="The last deployment failed">

@@ -1,42 +1,32 @@
 // A deployment chain: a column for each block with its applications and their deployments.
 
-import { Skeleton, Stack } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
+import { Stack } from "@mantine/core";
 import { useParams } from "react-router";
 
-import { isNotFound } from "../api";
 import { ChainColumns } from "../components/chain";
 import { CopyText } from "../components/copy";
 import { DetailList } from "../components/detail-list";
-import { EmptyState } from "../components/empty-state";
-import { ErrorAlert } from "../components/error-alert";
 import { PageHeader } from "../components/page-header";
+import { RecordPage } from "../components/record-page";
 import { Section } from "../components/section";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
 import { chainFailureText, chainStatusDisplay } from "../display-names";
 import { chainQuery } from "../queries";
+import type { DeploymentChain } from "../schema/model/chain_pb";
 
 const PARENT = { text: "Chains", to: "/chains" };
 
 export function ChainPage() {
   const { id = "" } = useParams();
-  const query = useQuery(chainQuery(id));
-  if (query.isPending) return <Skeleton height={420} role="status" aria-label="Loading chain" />;
-  if (query.data === null || isNotFound(query.error)) {
-    return (
-      <>
-        <PageHeader title="Chain not found" parent={PARENT} />
-        <EmptyState title="This chain does not exist">
-          The link may be incomplete, or the chain belongs to another project.
-        </EmptyState>
-      </>
-    );
-  }
-  if (!query.data) {
-    return <ErrorAlert title="The chain could not be loaded" error={query.error} retry={() => query.refetch()} />;
-  }
-  const chain = query.data;
+  return (
+    <RecordPage noun="chain" id={id} query={chainQuery(id)} parent={PARENT} height={420}>
+      {(chain) => <ChainDetails chain={chain} />}
+    </RecordPage>
+  );
+}
+
+function ChainDetails({ chain }: { chain: DeploymentChain }) {
   const first = chain.blocks[0]?.nodes[0]?.applicationRef?.applicationName ?? "";
   return (
     <Stack gap="lg">

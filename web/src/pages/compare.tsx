@@ -1,14 +1,13 @@
 // Two deployments of an application side by side: properties, durations of stages, and the logs of a stage as a difference.
 
-import { Anchor, Group, Select, Skeleton, Stack, Table, Text } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
+import { Anchor, Button, Group, Select, Skeleton, Stack, Table, Text } from "@mantine/core";
+import { usePrefetchQuery, useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { Link, useSearchParams } from "react-router";
 
-import { isNotFound } from "../api";
 import { EmptyState } from "../components/empty-state";
-import { ErrorAlert } from "../components/error-alert";
 import { PageHeader } from "../components/page-header";
+import { RecordPage } from "../components/record-page";
 import { Section } from "../components/section";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay } from "../display-names";
@@ -22,22 +21,43 @@ import { useStageLog } from "../features/log/use-stage-logs";
 
 const MergeView = lazy(() => import("../features/drift/merge-view"));
 
+const PARENT = { text: "Deployments", to: "/deployments" };
+
 export function ComparePage() {
   const [params] = useSearchParams();
-  const before = useQuery(deploymentQuery(params.get("from") ?? ""));
-  const after = useQuery(deploymentQuery(params.get("to") ?? ""));
-  if (before.data && after.data) return <Comparison before={before.data} after={after.data} />;
-  if (before.isPending || after.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;
-  const error = [before, after].map((query) => (query.data === undefined ? query.error : null)).find(Boolean);
-  if (error && !isNotFound(error)) {
-    const retry = () => Promise.all([before.refetch(), after.refetch()]);
-    return <ErrorAlert title="The deployments could not be loaded" error={error} retry={retry} />;
-  }
+  const [from, to] = [params.get("from") ?? "", params.get("to") ?? ""];
+  if (!from || !to) return <NothingChosen />;
+  return <ChosenDeployments from={from} to={to} />;
+}
+
+function NothingChosen() {
   return (
     <>
-      <PageHeader title="Compare deployments" parent={{ text: "Deployments", to: "/deployments" }} />
-      <EmptyState title="One of the deployments does not exist">Open a deployment and select Compare.</EmptyState>
+      <PageHeader title="Compare deployments" parent={PARENT} />
+      <EmptyState
+        title="No deployments to compare"
+        action={
+          <Button component={Link} to="/deployments" variant="default" mt="sm">
+            View deployments
+          </Button>
+        }
+      >
+        The link names one deployment only, or none. Open a deployment and select Compare.
+      </EmptyState>
     </>
+  );
+}
+
+function ChosenDeployments({ from, to }: { from: string; to: string }) {
+  usePrefetchQuery(deploymentQuery(to));
+  return (
+    <RecordPage noun="deployment" id={from} query={deploymentQuery(from)} parent={PARENT} height={320}>
+      {(before) => (
+        <RecordPage noun="deployment" id={to} query={deploymentQuery(to)} parent={PARENT} height={320}>
+          {(after) => <Comparison before={before} after={after} />}
+        </RecordPage>
+      )}
+    </RecordPage>
   );
 }
 
@@ -132,7 +152,7 @@ function Logs({ before, after }: ComparisonProps) {
   const [params, setParams] = useSearchParams();
   const common = after.stages.filter(({ name }) => before.stages.some((stage) => stage.name === name));
   const names = [...new Set(common.map(({ name }) => name))];
-  const name = params.get("stage") ?? names.find((candidate) => candidate.includes("PLAN")) ?? names[0];
+  const name = names.find((candidate) => candidate === params.get("stage")) ?? names.find((candidate) => candidate.includes("PLAN")) ?? names[0];
   const [first, second] = [before, after].map(({ stages }) => stages.find((stage) => stage.name === name));
   if (!name || !first || !second) return null;
   return (

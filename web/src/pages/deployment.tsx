@@ -1,22 +1,20 @@
 // A deployment: its pipeline, stage logs, details and actions.
 
-import { Anchor, Button, Grid, Group, Progress, Skeleton, Stack, Text } from "@mantine/core";
+import { Anchor, Button, Grid, Group, Progress, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
-import { isNotFound } from "../api";
 import { AnalysisPanel } from "../components/analysis-panel";
 import { ApprovalPanel, Decisions } from "../components/approval-panel";
 import { CommitLine } from "../components/commit";
 import { CopyText } from "../components/copy";
 import { CancelButton, SkipButton } from "../components/deployment-actions";
 import { DetailList } from "../components/detail-list";
-import { EmptyState } from "../components/empty-state";
-import { ErrorAlert } from "../components/error-alert";
 import { FailureAlert } from "../components/failure-alert";
 import { Labels } from "../components/labels";
 import { PageHeader } from "../components/page-header";
 import { Pipeline } from "../components/pipeline";
+import { RecordPage } from "../components/record-page";
 import { Section } from "../components/section";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
@@ -40,25 +38,10 @@ const PARENT = { text: "Deployments", to: "/deployments" };
 
 export function DeploymentPage() {
   const { id = "" } = useParams();
-  const deployment = useQuery(deploymentQuery(id));
-  if (deployment.data) return <DeploymentDetails key={id} deployment={deployment.data} />;
-  if (deployment.isPending) return <Skeleton height={420} role="status" aria-label="Loading deployment" />;
-  if (deployment.data === null || isNotFound(deployment.error)) {
-    return (
-      <>
-        <PageHeader title="Deployment not found" parent={PARENT} />
-        <EmptyState title="This deployment does not exist">
-          The link may be incomplete, or the deployment belongs to another project.
-        </EmptyState>
-      </>
-    );
-  }
   return (
-    <ErrorAlert
-      title="The deployment could not be loaded"
-      error={deployment.error}
-      retry={() => deployment.refetch()}
-    />
+    <RecordPage noun="deployment" id={id} query={deploymentQuery(id)} parent={PARENT} height={420}>
+      {(deployment) => <DeploymentDetails key={id} deployment={deployment} />}
+    </RecordPage>
   );
 }
 

@@ -90,7 +90,7 @@ function ApplicationNotice({ id }: { id: string }) {
     <Alert variant="light" py="xs">
       Showing only deployments of{" "}
       <Link to={`/applications/${id}`} className="link" style={{ fontWeight: 600 }}>
-        {application.data?.name ?? id}
+        {application.data?.record?.name ?? id}
       </Link>
     </Alert>
   );

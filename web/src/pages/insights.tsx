@@ -127,12 +127,12 @@ function ApplicationFilter({ id, onChange }: { id: string; onChange: (id: string
   const [search, setSearch] = useState("");
   const [delayed] = useDebouncedValue(search, 200);
   const chosen = useQuery({ ...applicationQuery(id), enabled: id !== "" });
-  const query = delayed === chosen.data?.name ? "" : delayed;
+  const query = delayed === chosen.data?.record?.name ? "" : delayed;
   const matching = useQuery(
     applicationsQuery({ search: query, kinds: [], syncStatuses: [], pipedId: "", labels: {}, enabled: null }, ""),
   );
   const options = new Map(matching.data?.applications.map((application) => [application.id, application.name]));
-  if (id) options.set(id, chosen.data?.name ?? id);
+  if (id) options.set(id, chosen.data?.record?.name ?? id);
   return (
     <Select
       aria-label="Application"

@@ -5,11 +5,12 @@ import { IconAlertCircle, IconLogin } from "../icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useDebouncedValue } from "@mantine/hooks";
 import { type FormEvent, useEffect, useState } from "react";
-import { useNavigate, useSearchParams } from "react-router";
+import { useSearchParams } from "react-router";
 
 import { Logo } from "../components/logo";
 import { ThemeMenu } from "../components/theme-menu";
 import { meQuery } from "../queries";
+import { consumeSessionNotice, useSession } from "../session";
 import { consumeErrorCookie, fetchProvider, signIn, ssoLink } from "../sign-in";
 
 const LAST_PROJECT = "pipecd.project";
@@ -24,7 +25,9 @@ export function LoginPage() {
   const [error, setError] = useState(consumeErrorCookie);
   const [submitting, setSubmitting] = useState(false);
   const client = useQueryClient();
-  const navigate = useNavigate();
+  const session = useSession();
+  const [notice] = useState(consumeSessionNotice);
+  const next = safeNext(params.get("next"));
   const [project, setProject] = useState(params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "");
   const [wanted] = useDebouncedValue(project.trim(), 300);
   const { data: provider } = useQuery({
@@ -33,6 +36,8 @@ export function LoginPage() {
     enabled: wanted !== "",
     retry: false,
   });
+
+  useEffect(() => session.onSignInElsewhere(() => session.open(next)), [session, next]);
 
   useEffect(() => {
     document.title = "Log in · PipeCD";
@@ -56,11 +61,13 @@ export function LoginPage() {
     if (!loginError) {
       localStorage.setItem(LAST_PROJECT, trimmed("project"));
       const me = await client.fetchQuery({ ...meQuery, staleTime: 0 }).catch(() => null);
-      if (me) return navigate(safeNext(params.get("next")), { replace: true });
+      if (me) {
+        session.open(next);
+        return;
+      }
       setError("Signed in, but the browser did not store the session cookie. Allow cookies for this address.");
     }
     setSubmitting(false);
-    return undefined;
   }
 
   return (
@@ -74,6 +81,11 @@ export function LoginPage() {
         </Group>
         <form className="panel" onSubmit={(event) => void submit(event)} aria-busy={submitting}>
           <Stack p="lg" gap="md">
+            {notice && !error && (
+              <Text size="sm" role="status">
+                {notice}
+              </Text>
+            )}
             {error && (
               <Alert color="red" role="alert" icon={<IconAlertCircle aria-hidden />} title="Login failed">
                 {error}
@@ -93,7 +105,7 @@ export function LoginPage() {
               <>
                 <Button
                   component="a"
-                  href={ssoLink(wanted, safeNext(params.get("next")))}
+                  href={ssoLink(wanted, next)}
                   onClick={() => localStorage.setItem(LAST_PROJECT, wanted)}
                   leftSection={<IconLogin aria-hidden size={18} />}
                   fullWidth

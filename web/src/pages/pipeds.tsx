@@ -1,11 +1,12 @@
 // The pipeds of the project: their status, versions and keys.
 
 import { Button, Table, Text, Textarea } from "@mantine/core";
-import { IconArrowUp, IconServer } from "../icons";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { IconCircleArrowUp, IconServerBolt } from "../icons";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { webClient } from "../api";
+import { useChange } from "../changes";
 import { CopyBlock, CopyText } from "../components/copy";
 import { CreateDialog } from "../components/create-dialog";
 import { KeyExpiry, KeyLifetimeField, lifetimeSeconds } from "../components/key-lifetime";
@@ -60,7 +61,7 @@ export function PipedsPage() {
         )}
         emptyState={{
           title: "No pipeds registered",
-          icon: <IconServer size={36} stroke={1.5} />,
+          icon: <IconServerBolt size={36} stroke={1.5} />,
           text: "Deployments require a piped. Register one, then start it where it can reach its platforms.",
         }}
         createText="Register piped"
@@ -75,7 +76,7 @@ export function PipedsPage() {
           allPipeds.length > 0 && (
             <Button
               variant="default"
-              leftSection={<IconArrowUp size={16} aria-hidden />}
+              leftSection={<IconCircleArrowUp size={16} aria-hidden />}
               onClick={() => setUpgrading(enabledIds)}
             >
               Upgrade pipeds
@@ -190,21 +191,22 @@ interface RegisterDialogProps {
 }
 
 function RegisterDialog({ opened, close, onRegistered }: RegisterDialogProps) {
-  const client = useQueryClient();
   const [desc, setDesc] = useState("");
   const [lifetime, setLifetime] = useState("0");
-  const register = async (name: string) => {
-    const response = await webClient.registerPiped({ name, desc: desc.trim(), keyLifetime: lifetimeSeconds(lifetime) });
-    onRegistered({ pipedId: response.id, name, text: response.key });
-    setDesc("");
-    await client.invalidateQueries({ queryKey: key.pipeds });
-  };
+  const register = useChange(
+    async (name: string) => {
+      const response = await webClient.registerPiped({ name, desc: desc.trim(), keyLifetime: lifetimeSeconds(lifetime) });
+      onRegistered({ pipedId: response.id, name, text: response.key });
+      setDesc("");
+    },
+    [key.pipeds],
+  );
   return (
     <CreateDialog
       title="Register piped"
       nameHint="For example, the environment it deploys to."
       verb="Register"
-      create={register}
+      create={register.mutateAsync}
       opened={opened}
       close={close}
     >

@@ -1,10 +1,11 @@
 // Who is signed in: the user's own sessions, and for project administrators those of all users.
 
 import { Badge, Button, Group, SegmentedControl, Skeleton, Stack, Table, Text, VisuallyHidden } from "@mantine/core";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
 
 import { consoleClient } from "../api";
+import { useChange } from "../changes";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { ErrorAlert } from "../components/error-alert";
 import { PageHeader } from "../components/page-header";
@@ -22,7 +23,7 @@ export function SessionsPage() {
   const mayListAll = useMay()?.(Resource.PROJECT, Action.UPDATE) ?? false;
   const all = params.get("users") === "all" && mayListAll;
   const dialog = useDialog<"others">();
-  const client = useQueryClient();
+  const end = useEndSessions(all);
   const sessions = useQuery({
     queryKey: [...key.sessions, all],
     queryFn: ({ signal }) => (all ? consoleClient.listSessions({}, { signal }) : consoleClient.listOwnSessions({}, { signal })),
@@ -68,11 +69,7 @@ export function SessionsPage() {
         title={all ? "End all other sessions?" : "Sign out everywhere else?"}
         verb={all ? "End sessions" : "Sign out"}
         dangerous
-        run={() =>
-          (all ? consoleClient.endSessions({ allOthers: true }) : consoleClient.endOwnSessions({ allOthers: true })).then(() =>
-            client.invalidateQueries({ queryKey: key.sessions }),
-          )
-        }
+        run={() => end.mutateAsync({ allOthers: true })}
         opened={dialog.isOpen("others")}
         close={dialog.close}
       >
@@ -81,6 +78,15 @@ export function SessionsPage() {
           : "You stay signed in here, and have to sign in again in every other browser."}
       </ConfirmDialog>
     </Stack>
+  );
+}
+
+/** Ends sessions of all users, or of the user's own. */
+function useEndSessions(all: boolean) {
+  return useChange(
+    async (request: { ids?: string[]; allOthers?: boolean }): Promise<unknown> =>
+      all ? consoleClient.endSessions(request) : consoleClient.endOwnSessions(request),
+    [key.sessions],
   );
 }
 
@@ -113,10 +119,8 @@ function SessionTable({ sessions, all }: { sessions: UserSession[]; all: boolean
 
 function Row({ session, all }: { session: UserSession; all: boolean }) {
   const dialog = useDialog<"end">();
-  const client = useQueryClient();
+  const end = useEndSessions(all);
   const browser = session.browser || "Unknown browser";
-  const request = { ids: [session.id] };
-  const end = () => (all ? consoleClient.endSessions(request) : consoleClient.endOwnSessions(request));
   return (
     <Table.Tr>
       <Table.Td>
@@ -174,7 +178,7 @@ function Row({ session, all }: { session: UserSession; all: boolean }) {
           title="End this session?"
           verb="End session"
           dangerous
-          run={() => end().then(() => client.invalidateQueries({ queryKey: key.sessions }))}
+          run={() => end.mutateAsync({ ids: [session.id] })}
           opened={dialog.isOpen("end")}
           close={dialog.close}
         >

@@ -2,10 +2,11 @@
 // configuration file defines.
 
 import { Alert, Badge, Button, Code, Group, Select, Skeleton, Stack, Switch, Table, Text, Textarea, TextInput, VisuallyHidden } from "@mantine/core";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
 import { consoleClient, webClient } from "../api";
+import { useProjectChange } from "../changes";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { ErrorAlert } from "../components/error-alert";
 import { fieldErrors, tooLong } from "../field-errors";
@@ -20,7 +21,6 @@ import { key } from "../queries";
 import type { ProjectRBACRole, ProjectUserGroup } from "../schema/model/access_pb";
 import type { Project } from "../schema/model/project_pb";
 import type { SeeProjectResponse } from "../schema/pipecd/v1/console_pb";
-import { useProjectChange } from "../use-project-change";
 
 export function SettingsPage() {
   const settings = useQuery({
@@ -101,8 +101,8 @@ function ProjectSection({ project, readOnly }: SectionProps) {
 
 function StaticAdminSection({ project, readOnly }: SectionProps) {
   const dialog = useDialog<"disable" | "change">();
-  const client = useQueryClient();
   const enable = useProjectChange(() => webClient.enableStaticAdmin({}));
+  const disable = useProjectChange(() => webClient.disableStaticAdmin({}));
   const enabled = !project.staticAdminDisabled;
   const username = project.staticAdmin?.username ?? "";
   return (
@@ -133,7 +133,7 @@ function StaticAdminSection({ project, readOnly }: SectionProps) {
         title="Disable the static admin?"
         verb="Disable"
         dangerous
-        run={() => webClient.disableStaticAdmin({}).then(() => client.invalidateQueries({ queryKey: key.project }))}
+        run={() => disable.mutateAsync()}
         opened={dialog.isOpen("disable")}
         close={dialog.close}
       >
@@ -225,7 +225,7 @@ function RolesSection({ project, readOnly }: SectionProps) {
 
 function RoleRow({ role, readOnly }: { role: ProjectRBACRole; readOnly: boolean }) {
   const dialog = useDialog<"edit" | "delete">();
-  const client = useQueryClient();
+  const remove = useProjectChange(() => webClient.deleteProjectRBACRole({ name: role.name }));
   return (
     <Table.Tr>
       <Table.Td style={{ verticalAlign: "top" }}>
@@ -274,11 +274,7 @@ function RoleRow({ role, readOnly }: { role: ProjectRBACRole; readOnly: boolean 
           title={`Delete role ${role.name}?`}
           verb="Delete"
           dangerous
-          run={() =>
-            webClient
-              .deleteProjectRBACRole({ name: role.name })
-              .then(() => client.invalidateQueries({ queryKey: key.project }))
-          }
+          run={() => remove.mutateAsync()}
           opened={dialog.isOpen("delete")}
           close={dialog.close}
         >
@@ -388,7 +384,7 @@ function GroupsSection({ project, readOnly }: SectionProps) {
 
 function GroupRow({ group, readOnly }: { group: ProjectUserGroup; readOnly: boolean }) {
   const dialog = useDialog<"delete">();
-  const client = useQueryClient();
+  const remove = useProjectChange(() => webClient.deleteProjectUserGroup({ ssoGroup: group.ssoGroup }));
   return (
     <Table.Tr>
       <Table.Td>
@@ -415,11 +411,7 @@ function GroupRow({ group, readOnly }: { group: ProjectUserGroup; readOnly: bool
           title={`Delete group ${group.ssoGroup}?`}
           verb="Delete"
           dangerous
-          run={() =>
-            webClient
-              .deleteProjectUserGroup({ ssoGroup: group.ssoGroup })
-              .then(() => client.invalidateQueries({ queryKey: key.project }))
-          }
+          run={() => remove.mutateAsync()}
           opened={dialog.isOpen("delete")}
           close={dialog.close}
         >

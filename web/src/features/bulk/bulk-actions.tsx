@@ -5,6 +5,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 
 import { errorMessage, webClient } from "../../api";
+import { useChange } from "../../changes";
 import { deploymentLink, failureMessage, waitForResult } from "../../commands";
 import { StatusIcon } from "../../components/status";
 import type { StatusDisplay } from "../../display-names";
@@ -80,7 +81,6 @@ function BulkDialog({ verb, applications: selected, close }: BulkDialogProps) {
   /** As selected when the dialog opened: the list behind it changes meanwhile. */
   const [applications] = useState(selected);
   const [results, setResults] = useState<ReadonlyMap<string, Result> | null>(null);
-  const [running, setRunning] = useState(false);
   const set = (id: string, result: Result) => setResults((current) => new Map(current).set(id, result));
   const run = async ({ id }: Application) => {
     try {
@@ -104,12 +104,10 @@ function BulkDialog({ verb, applications: selected, close }: BulkDialogProps) {
       set(id, failed(errorMessage(error)));
     }
   };
-  const start = async () => {
-    setRunning(true);
+  const all = useChange(() => runAll(applications, CONCURRENCY, run), [key.applications]);
+  const start = () => {
     setResults(new Map(applications.map(({ id }) => [id, WAITING])));
-    await runAll(applications, CONCURRENCY, run);
-    setRunning(false);
-    await client.invalidateQueries({ queryKey: key.applications });
+    all.mutate();
   };
   const count = applications.length === 1 ? "1 application" : `${applications.length} applications`;
   return (
@@ -132,8 +130,8 @@ function BulkDialog({ verb, applications: selected, close }: BulkDialogProps) {
           <Button variant="default" onClick={close}>
             {results ? "Close" : "Cancel"}
           </Button>
-          {(!results || running) && (
-            <Button loading={running} onClick={() => void start()} data-autofocus>
+          {(!results || all.isPending) && (
+            <Button loading={all.isPending} onClick={start} data-autofocus>
               {verb} {count}
             </Button>
           )}

@@ -12,8 +12,9 @@ import { useNavigate } from "react-router";
 import { displayedSyncStatus } from "../../components/application-table";
 import { StatusIcon } from "../../components/status";
 import { deploymentDisplay, syncStatusDisplay } from "../../display-names";
-import { IconApps, IconMoon, IconPlus, IconRocket, IconSearch, IconServerBolt, IconStar } from "../../icons";
+import { IconKeyboard, IconMoon, IconPlus, IconSearch, IconStar, IconSun } from "../../icons";
 import { kindName, kindOf } from "../../kinds";
+import { PAGE_ICONS } from "../../page-icons";
 import { paletteQuery } from "../../queries";
 import { useFavourites } from "../favourites/favourites";
 import { PAGE_SHORTCUTS } from "./shortcuts";
@@ -121,12 +122,10 @@ function useFound(search: string, opened: boolean): [string, Item[]][] {
   ];
 }
 
-const PAGE_ICONS: Record<string, typeof IconApps> = { "/deployments": IconRocket, "/pipeds": IconServerBolt };
-
 function usePages(): Item[] {
   const navigate = useNavigate();
   return PAGE_SHORTCUTS.map(({ to, text, keys }) => {
-    const Icon = PAGE_ICONS[to] ?? IconApps;
+    const Icon = PAGE_ICONS[to];
     return {
       id: to,
       label: text,
@@ -140,12 +139,11 @@ function usePages(): Item[] {
 function useActions(showHelp: () => void): Item[] {
   const navigate = useNavigate();
   const { setColorScheme } = useMantineColorScheme();
-  const icon = <IconMoon size={18} aria-hidden />;
   return [
     { id: "add", label: "Add application", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/applications/add") },
     { id: "piped", label: "Register piped", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/pipeds?register") },
-    { id: "light", label: "Use light colours", icon, run: () => setColorScheme("light") },
-    { id: "dark", label: "Use dark colours", icon, run: () => setColorScheme("dark") },
-    { id: "help", label: "Show the keyboard shortcuts", icon: <IconSearch size={18} aria-hidden />, run: showHelp },
+    { id: "light", label: "Use light colours", icon: <IconSun size={18} aria-hidden />, run: () => setColorScheme("light") },
+    { id: "dark", label: "Use dark colours", icon: <IconMoon size={18} aria-hidden />, run: () => setColorScheme("dark") },
+    { id: "help", label: "Show the keyboard shortcuts", icon: <IconKeyboard size={18} aria-hidden />, run: showHelp },
   ];
 }

@@ -3,13 +3,15 @@
 import { useLocalStorage } from "@mantine/hooks";
 import { useEffect, useRef } from "react";
 
+import type { PAGE_ICONS } from "../../page-icons";
+
 export interface Shortcut {
   /** One key, or two separated by a space, as `KeyboardEvent.key` names them. */
   keys: string;
   text: string;
 }
 
-export const PAGE_SHORTCUTS: readonly (Shortcut & { to: string })[] = [
+export const PAGE_SHORTCUTS: readonly (Shortcut & { to: keyof typeof PAGE_ICONS })[] = [
   { keys: "g a", text: "Applications", to: "/applications" },
   { keys: "g d", text: "Deployments", to: "/deployments" },
   { keys: "g n", text: "Needs attention", to: "/attention" },

@@ -59,7 +59,7 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
     notify(deployments);
     for (const id of missing) {
       const load = client.fetchQuery({ ...deploymentQuery(id), staleTime: 0 });
-      void load.then((found) => (found ? notify([found]) : tracker.forget(id)), () => tracker.forget(id));
+      void load.then(({ record }) => (record ? notify([record]) : tracker.forget(id)), () => tracker.forget(id));
     }
   }, [recent, running, leads, settings, user, favourites, tracker, announce, client, navigate]);
 }

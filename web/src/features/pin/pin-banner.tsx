@@ -1,10 +1,10 @@
 // On the page of a pinned application: by whom, why and until when it is pinned, and which commits are held.
 
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";
 
 import { consoleClient } from "../../api";
+import { useChange } from "../../changes";
 import { CommitHash, CommitLine } from "../../components/commit";
 import { ConfirmDialog, useDialog } from "../../components/confirm-dialog";
 import { RelativeTime, useNow } from "../../components/time";
@@ -18,12 +18,8 @@ const COMMITS_SHOWN = 5;
 
 export function PinBanner({ application }: { application: Application }) {
   const pin = activePin(application, useNow());
-  const client = useQueryClient();
   const dialog = useDialog<"unpin">();
-  const unpin = async () => {
-    await consoleClient.unpin({ applicationId: application.id });
-    await client.invalidateQueries({ queryKey: key.application(application.id) });
-  };
+  const unpin = useChange(() => consoleClient.unpin({ applicationId: application.id }), [key.application(application.id)]);
   return (
     <>
       {pin && (
@@ -84,7 +80,7 @@ export function PinBanner({ application }: { application: Application }) {
         verb="Remove pin"
         opened={dialog.isOpen("unpin")}
         close={dialog.close}
-        run={unpin}
+        run={() => unpin.mutateAsync()}
       >
         {pin && pin.heldCommits.length > 0
           ? "The newest commit is deployed, and later commits again as they are pushed."

@@ -59,7 +59,7 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
   const [reason, setReason] = useState("");
   const [lifetime, setLifetime] = useState("0");
   const [strategy, setStrategy] = useState(String(SyncStrategy.AUTO));
-  const application = useQuery(applicationQuery(deployment.applicationId)).data;
+  const application = useQuery(applicationQuery(deployment.applicationId)).data?.record;
   const pipeds = useQuery(pipedsQuery).data;
   const piped = pipeds?.find((candidate) => candidate.id === application?.pipedId);
   const supported = canRollBack(piped);

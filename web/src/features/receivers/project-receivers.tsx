@@ -1,10 +1,11 @@
 // The receivers of the project: who is notified when a piped is offline, and when it is back.
 
 import { Button, Text } from "@mantine/core";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { consoleClient } from "../../api";
+import { useChange } from "../../changes";
 import { ConfirmDialog, useDialog } from "../../components/confirm-dialog";
 import { ErrorAlert } from "../../components/error-alert";
 import { Section } from "../../components/section";
@@ -65,8 +66,8 @@ interface ReceiverProps {
 
 function Receiver({ receiver, settings }: ReceiverProps) {
   const dialog = useDialog<"edit" | "delete">();
-  const client = useQueryClient();
   const { name } = receiver;
+  const remove = useChange(() => consoleClient.deleteProjectReceiver({ name }), [projectReceiversQuery.queryKey]);
   return (
     <>
       <ReceiverItem
@@ -97,11 +98,7 @@ function Receiver({ receiver, settings }: ReceiverProps) {
         title={`Delete receiver ${name}?`}
         verb="Delete"
         dangerous
-        run={() =>
-          consoleClient
-            .deleteProjectReceiver({ name })
-            .then(() => client.invalidateQueries({ queryKey: projectReceiversQuery.queryKey }))
-        }
+        run={() => remove.mutateAsync()}
         opened={dialog.isOpen("delete")}
         close={dialog.close}
       >

@@ -2,10 +2,10 @@
 
 import { create } from "@bufbuild/protobuf";
 import { NativeSelect, SegmentedControl, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { consoleClient } from "../../api";
+import { useChange } from "../../changes";
 import { FormDialog } from "../../components/form-dialog";
 import { fieldErrors, InvalidField } from "../../field-errors";
 import { projectReceiversQuery } from "../../queries";
@@ -26,22 +26,19 @@ interface ReceiverFormProps {
 }
 
 export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
-  const client = useQueryClient();
   const [type, setType] = useState<Type>(receiver?.email ? "email" : receiver?.webhook ? "webhook" : "slack");
   const [name, setName] = useState(receiver?.name ?? "");
   const fields = useFields(receiver);
-  const change = useMutation({
-    mutationFn: async (): Promise<unknown> => {
+  const change = useChange(
+    async (): Promise<unknown> => {
       const changed = toReceiver(name, type, fields.values);
       return receiver
         ? consoleClient.updateProjectReceiver({ receiver: changed })
         : consoleClient.addProjectReceiver({ receiver: changed });
     },
-    onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: projectReceiversQuery.queryKey });
-      close();
-    },
-  });
+    [projectReceiversQuery.queryKey],
+    close,
+  );
   const stored = receiver !== undefined && Boolean(receiver[type]);
   const errors = fieldErrors<string>(change.error, { name: "receiver.name", ...PATHS[type] });
   const form: Form = {

@@ -1,10 +1,11 @@
 // One receiver of notifications: its last results, and a button that sends a test message.
 
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
-import { type QueryKey, useMutation, useQueryClient } from "@tanstack/react-query";
+import type { QueryKey } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 
 import { errorMessage } from "../../api";
+import { useChange } from "../../changes";
 import { StatusBadge } from "../../components/status";
 import { RelativeTime } from "../../components/time";
 import type { StatusDisplay } from "../../display-names";
@@ -25,11 +26,7 @@ interface ReceiverItemProps {
 }
 
 export function ReceiverItem({ receiver, test: send, query, actions, readOnly = false }: ReceiverItemProps) {
-  const client = useQueryClient();
-  const test = useMutation({
-    mutationFn: send,
-    onSettled: () => client.invalidateQueries({ queryKey: query.queryKey }),
-  });
+  const test = useChange(send, [query.queryKey]);
   const waiting = receiver.waiting;
   return (
     <li className={classes.receiver}>

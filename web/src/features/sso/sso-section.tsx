@@ -13,20 +13,19 @@ import {
   Text,
   TextInput,
 } from "@mantine/core";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useMutation } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { consoleClient, webClient } from "../../api";
+import { useProjectChange } from "../../changes";
 import { ConfirmDialog, useDialog } from "../../components/confirm-dialog";
 import { CopyBlock } from "../../components/copy";
 import { DetailList } from "../../components/detail-list";
 import { type DialogProps, FormDialog, Problem } from "../../components/form-dialog";
 import { Section } from "../../components/section";
 import { fieldErrors } from "../../field-errors";
-import { key } from "../../queries";
 import type { Project } from "../../schema/model/project_pb";
 import type { SeeProjectResponse } from "../../schema/pipecd/v1/console_pb";
-import { useProjectChange } from "../../use-project-change";
 import { configOf, fieldsOf, isComplete, keepsClient, pathsOf, type ProviderKind, type SsoFields } from "./sso-form";
 
 interface SsoSectionProps {
@@ -36,7 +35,7 @@ interface SsoSectionProps {
 
 export function SsoSection({ settings, project }: SsoSectionProps) {
   const dialog = useDialog<"edit" | "remove">();
-  const client = useQueryClient();
+  const remove = useProjectChange(() => consoleClient.removeSSO({}));
   const stray = useProjectChange((allowStrayAsViewer: boolean) =>
     consoleClient.updateProject({ description: project.desc, allowStrayAsViewer }),
   );
@@ -99,7 +98,7 @@ export function SsoSection({ settings, project }: SsoSectionProps) {
         title="Remove single sign-on?"
         verb="Remove"
         dangerous
-        run={() => consoleClient.removeSSO({}).then(() => client.invalidateQueries({ queryKey: key.project }))}
+        run={() => remove.mutateAsync()}
         opened={dialog.isOpen("remove")}
         close={dialog.close}
       >

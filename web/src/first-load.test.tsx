@@ -1,0 +1,44 @@
+// @vitest-environment jsdom
+// Which calls each page makes when it is opened: every call once. A new one is added here on purpose.
+import { cleanup, configure, screen, waitFor } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { GetApplicationResponseSchema } from "./schema/web/applications_pb";
+import { GetDeploymentResponseSchema } from "./schema/web/deployments_pb";
+import { ControlPlane, message, openConsole, stubBrowser } from "./testing/console";
+
+vi.setConfig({ testTimeout: 60_000 });
+configure({ asyncUtilTimeout: 30_000 });
+beforeEach(stubBrowser);
+afterEach(cleanup);
+
+/** Of every page: the user, what the user may do, and the approvals that are counted in the navigation. */
+const LAYOUT = ["getMe", "pageDeployments", "seeRights"];
+
+test.each<[string, string[]]>([
+  ["/applications", ["listPipeds", "listSuggestions", "pageApplications"]],
+  ["/applications/x", ["getApplication", "listPipeds", "pageDeployments", "seeLiveState"]],
+  ["/deployments", ["listPipeds", "pageDeployments"]],
+  ["/deployments/x", ["getDeployment", "pageDeployments"]],
+  ["/attention", ["listPipeds", "pageApplications", "pageApplications", "pageDeployments"]],
+  ["/insights", ["getInsights", "listPipeds", "pageApplications"]],
+  ["/chains", ["listDeploymentChains"]],
+  ["/traces", ["listDeploymentTraces"]],
+  ["/events", ["listEvents", "seeEndpoint"]],
+  ["/pipeds", ["listPipeds"]],
+  ["/api-keys", ["listAPIKeys"]],
+  ["/settings", ["seeProject"]],
+  ["/audit-log", ["listAudit"]],
+  ["/sessions", ["listOwnSessions"]],
+])("%s", async (path, calls) => {
+  const plane = new ControlPlane();
+  plane.handlers["getApplication"] = () => message(GetApplicationResponseSchema, { application: { id: "x", name: "shop" } });
+  const deployment = { id: "x", applicationId: "a", applicationName: "shop", stages: [{ id: "s", name: "S", visible: true }] };
+  plane.handlers["getDeployment"] = () => message(GetDeploymentResponseSchema, { deployment });
+  const { client } = openConsole(plane, path);
+  await screen.findByRole("heading", { level: 1 });
+  const expected = [...LAYOUT, ...calls].toSorted();
+  await waitFor(() => expect(plane.calls.toSorted()).toEqual(expected));
+  await waitFor(() => expect(client.isFetching()).toBe(0));
+  expect(plane.calls.toSorted()).toEqual(expected);
+});

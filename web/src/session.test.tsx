@@ -1,0 +1,102 @@
+// @vitest-environment jsdom
+import { cleanup, configure, fireEvent, screen, waitFor } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { ConsoleChange_Kind as Kind } from "./schema/pipecd/v1/console_pb";
+import { consumeSessionNotice } from "./session";
+import { ControlPlane, type OpenConsole, openConsole, stubBrowser } from "./testing/console";
+
+vi.setConfig({ testTimeout: 60_000 });
+configure({ asyncUtilTimeout: 30_000 });
+const opened: OpenConsole[] = [];
+
+beforeEach(stubBrowser);
+afterEach(() => {
+  cleanup();
+  for (const { session } of opened.splice(0)) session.close();
+  sessionStorage.clear();
+});
+
+async function open(plane: ControlPlane, path: string): Promise<OpenConsole> {
+  const page = openConsole(plane, path);
+  opened.push(page);
+  await screen.findAllByRole("heading", { level: 1 });
+  return page;
+}
+
+const ENDED = "Your session has ended. Log in to continue where you were.";
+
+test("a session that was ended elsewhere leaves the document, and the login page says so", async () => {
+  const plane = new ControlPlane();
+  const { navigation } = await open(plane, "/chains");
+  plane.user = "";
+  plane.announce(Kind.DEPLOYMENT_CHAIN);
+  await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
+  expect(screen.queryByRole("heading", { name: "Chains" })).toBeNull();
+  expect(consumeSessionNotice()).toBe(ENDED);
+  expect(consumeSessionNotice()).toBe("");
+});
+
+test("who is not signed in comes back to the same place of the same page after login", async () => {
+  const plane = new ControlPlane();
+  plane.user = "";
+  sessionStorage.setItem("pipecd.session-notice", "ended");
+  const { router, navigation } = await open(plane, "/deployments/x?stage=a#log");
+  const { pathname, search } = router.state.location;
+  expect([pathname, new URLSearchParams(search).get("next")]).toEqual(["/login", "/deployments/x?stage=a#log"]);
+  expect(screen.getByRole("status").textContent).toBe(ENDED);
+  // As another tab would.
+  plane.user = "ada";
+  await open(plane, "/chains");
+  await waitFor(() => expect(navigation.open).toHaveBeenCalledWith("/deployments/x?stage=a#log"));
+});
+
+test("another user in another tab leaves the document; the same user does not", async () => {
+  const plane = new ControlPlane();
+  const first = await open(plane, "/chains");
+  await open(plane, "/traces");
+  expect(first.navigation.reload).not.toHaveBeenCalled();
+  plane.user = "bob";
+  await open(plane, "/events");
+  await waitFor(() => expect(first.navigation.reload).toHaveBeenCalledOnce());
+});
+
+test("another user who is noticed by a reload of the current one leaves the document", async () => {
+  const plane = new ControlPlane();
+  const { navigation } = await open(plane, "/chains");
+  plane.user = "bob";
+  plane.announce(Kind.PROJECT);
+  await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
+});
+
+const logOut = async () => {
+  fireEvent.click(screen.getByRole("button", { name: "Signed in as ada" }));
+  fireEvent.click(await screen.findByRole("menuitem", { name: "Log out" }));
+};
+
+function answerLogOut(answer: () => Promise<Response>): void {
+  const forward = fetch;
+  vi.stubGlobal("fetch", (url: string, init: RequestInit) => (url === "/auth/logout" ? answer() : forward(url, init)));
+}
+
+test("logging out leaves the document, and a failure says that the session goes on", async () => {
+  const { navigation } = await open(new ControlPlane(), "/chains");
+  answerLogOut(() => Promise.reject(new TypeError("no network")));
+  await logOut();
+  await screen.findByText(/You are still logged in/);
+  expect(navigation.reload).not.toHaveBeenCalled();
+  answerLogOut(() => Promise.resolve(new Response()));
+  await logOut();
+  await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
+  expect(consumeSessionNotice()).toBe("You are logged out.");
+});
+
+test("logging out leaves the documents of other tabs", async () => {
+  const plane = new ControlPlane();
+  const other = await open(plane, "/traces");
+  cleanup();
+  await open(plane, "/chains");
+  answerLogOut(() => Promise.resolve(new Response()));
+  await logOut();
+  await waitFor(() => expect(other.navigation.reload).toHaveBeenCalledOnce());
+});
