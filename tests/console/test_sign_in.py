@@ -96,5 +96,6 @@ async def test_single_sign_on_in_a_browser(browser: Browser, tmp_path: Path) -> 
             await row.get_by_role("button", name="End session").click()
             await page.get_by_role("dialog").get_by_role("button", name="End session").click()
             await expect(row).to_have_count(0)
-            await expect(user.page).to_have_url(re.compile("/login"))
+            await expect(user.page).to_have_url(re.compile(r"/login\?next=%2Fsessions"))
+            await expect(user.page.get_by_role("status")).to_contain_text("Your session has ended.")
             user.errors[:] = [error for error in user.errors if "401" not in error]

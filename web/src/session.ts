@@ -9,6 +9,7 @@ import { key } from "./queries";
 import type { GetMeResponse } from "./schema/web/project_pb";
 import { signOut } from "./sign-in";
 
+const ME = hashKey(key.me);
 const CHANNEL = "pipecd.session";
 /** In the storage of the tab: why the login page is shown. */
 const NOTICE = "pipecd.session-notice";
@@ -44,7 +45,7 @@ export class Session {
 
   constructor(client: QueryClient, private readonly navigation: Navigation = NAVIGATION) {
     client.getQueryCache().subscribe(({ type, query }) => {
-      if (type === "updated" && hashKey(query.queryKey) === hashKey(key.me)) this.#follow(query.state.data as GetMeResponse | null | undefined);
+      if (type === "updated" && query.queryHash === ME) this.#follow(query.state.data as GetMeResponse | null | undefined);
     });
     this.#channel.addEventListener("message", ({ data }: MessageEvent<Message>) => this.#hear(data));
     // Of a document that the browser kept, also the memory is kept.
