@@ -79,7 +79,7 @@ function answerLogOut(answer: () => Promise<Response>): void {
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => (url === "/auth/logout" ? answer() : forward(url, init)));
 }
 
-test("logging out leaves the document, and a failure says that the session goes on", async () => {
+test("logging out leaves the document, and a failure says that the session has not ended", async () => {
   const { navigation } = await open(new ControlPlane(), "/chains");
   answerLogOut(() => Promise.reject(new TypeError("no network")));
   await logOut();

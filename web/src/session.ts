@@ -1,5 +1,5 @@
 // The user that this document belongs to. What was loaded for a user is in many places of the document's memory, and some
-// of it goes on requesting more: when the session ends, or another user signs in, in this tab or another one, the page is
+// of it continues to request more: when the session ends, or another user signs in, in this tab or another one, the page is
 // loaded again, so that nothing of it remains.
 
 import { hashKey, type QueryClient } from "@tanstack/react-query";

@@ -28,7 +28,7 @@ export class ControlPlane {
   readonly handlers: Record<string, Handler> = {
     getMe: () => create(GetMeResponseSchema, { subject: this.user, projectId: "quickstart" }),
   };
-  /** Empty if nobody is signed in. */
+  /** Empty if no user is signed in. */
   user = "ada";
   readonly #feed = new EventTarget();
   readonly #routes = new Map<string, UniversalHandler>();
