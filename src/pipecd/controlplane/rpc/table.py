@@ -75,12 +75,6 @@ ADMINISTRATION = frozenset(
     }
 )
 
-#: RPCs without a `model.rbac` option in the schema; PipeCD rejects them for every caller.
-UNNAMED_RIGHTS: Mapping[str, Right] = {
-    "ListDeploymentChains": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.LIST),
-    "GetDeploymentChain": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.GET),
-}
-
 #: Service names used by older clients.
 LEGACY_PREFIXES: Mapping[ServiceDescriptor, str] = {
     PIPED: "pipe.api.service.pipedservice.PipedService",
@@ -122,12 +116,12 @@ def _needs(service: ServiceDescriptor, method: MethodDescriptor) -> Needs:
         return ApiKey(
             writes=method.name not in READS, administers=administers, right=_right_of_console(method.name)
         )
-    return _option(method) or UNNAMED_RIGHTS[method.name]
+    return _option(method)
 
 
-def _option(method: MethodDescriptor) -> Right | Member | None:
+def _option(method: MethodDescriptor) -> Right | Member:
     if not method.GetOptions().HasExtension(access_pb2.rbac):
-        return None
+        raise RuntimeError(f"{method.full_name} has no option model.rbac: say which right it needs")
     option = method.GetOptions().Extensions[access_pb2.rbac]
     return (
         Member()
@@ -140,6 +134,6 @@ def _right_of_console(name: str) -> Right | None:
     """What the call `name` of the console requires; None if there is none, or every member may make it."""
     for service in (WEB, CONSOLE):
         if name in service.methods_by_name:
-            needs = _option(service.methods_by_name[name]) or UNNAMED_RIGHTS.get(name)
+            needs = _option(service.methods_by_name[name])
             return needs if isinstance(needs, Right) else None
     return None
