@@ -205,6 +205,23 @@ async def test_an_open_stream_ends_when_the_groups_do(company: Company) -> None:
         assert ended.value.code().name == "UNAUTHENTICATED"
 
 
+async def test_an_open_stream_says_that_the_rights_have_changed(company: Company) -> None:
+    provider = company.provider
+    provider.refreshes = True
+    in_user_info(provider, ["acme/readers"])
+    async with signed_in(company) as console, aio.insecure_channel(company.plane.address) as channel:
+        stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+        cookie = f"token={console.http.cookies['token']}"
+        stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", cookie),))
+        assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+        in_user_info(provider, ["acme/operators"])
+        company.clock.skip(INTERVAL)
+        async with asyncio.timeout(60):
+            while (await stream.read()).kind != ConsoleChange.PROJECT:
+                pass
+        stream.cancel()
+
+
 async def test_a_provider_that_does_not_answer_ends_sessions_after_a_day(company: Company) -> None:
     provider, clock = company.provider, company.clock
     provider.refreshes = True

@@ -197,10 +197,13 @@ async def watch_console(
     interval = services.settings.watch.heartbeat_interval
     with WATCHERS.labels("console").track_inprogress(), services.store.feed.subscribe() as changes:
         while True:
-            caller = await refresh_person(services, caller)
+            before, caller = caller, await refresh_person(services, caller)
             check_right(caller, WATCH_CONSOLE)
             restricted = any(caller.conditions(resource) is not None for resource in _NOTIFIED)
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
+            if caller.policies != before.policies:
+                # Also when the provider of single sign-on says that the user's groups have changed.
+                yield ConsoleChange(kind=ConsoleChange.PROJECT)
             async for change in _changes_within(services.clock, changes, interval):
                 if change is RESYNC:
                     yield ConsoleChange(kind=ConsoleChange.RESYNC)
