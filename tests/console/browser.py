@@ -5,12 +5,15 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
+from pipecd.controlplane.auth.sessions import COOKIE, Session
 from pipecd.controlplane.http.console import BUILT_CONSOLE
-from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER, ControlPlane
 
 #: How long an element may take to appear on a busy machine, in milliseconds.
 TIMEOUT_MS = 60_000
@@ -26,6 +29,13 @@ class BrowserUser:
 
     async def go(self, path: str) -> None:
         await self.page.goto(f"{self.base}{path}")
+
+    async def has_roles(self, plane: ControlPlane, *roles: str, project: str = PROJECT) -> None:
+        """Signs in without the form, as a user with these roles."""
+        session = Session(project_id=project, username="ann", roles=roles)
+        token = await plane.server.services.sessions.start(session, by=TESTER)
+        cookie: Any = {"name": COOKIE, "value": token, "url": self.base, "httpOnly": True}
+        await self.page.context.add_cookies([cookie])
 
     async def sign_in(self, password: str = PASSWORD, project: str = PROJECT) -> None:
         await self.page.get_by_label("Project").fill(project)
@@ -59,9 +69,9 @@ async def launch_browser() -> AsyncIterator[Browser]:
 
 
 def console_errors(message: ConsoleMessage) -> list[str]:
-    """The message if it is an error. Ignores a 401 from GetMe: the page checks for a session."""
+    """The message if it is an error. Ignores a 401 of the calls that find out whether there is a session."""
     location = message.location["url"]
-    expected = location.endswith("/GetMe") and "401" in message.text
+    expected = location.endswith(("/GetMe", "/SeeRights")) and "401" in message.text
     return [f"{message.text} ({location})"] if message.type == "error" and not expected else []
 
 

@@ -3,6 +3,7 @@
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
+import { refuseForbiddenCalls } from "./rights";
 import { ConsoleService } from "./schema/pipecd/v1/console_pb";
 import { WebService } from "./schema/web/service_pb";
 
@@ -12,6 +13,7 @@ const transport = createConnectTransport({
   baseUrl: "/api",
   useBinaryFormat: true,
   defaultTimeoutMs: CALL_TIMEOUT_MS,
+  interceptors: [refuseForbiddenCalls()],
 });
 
 export const webClient = createClient(WebService, transport);

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { awaitsApprovalOf, lastDeploymentFailed } from "./attention";
 import { ApplicationSchema } from "./schema/model/application_pb";
 import { DeploymentSchema } from "./schema/model/deployment_pb";
+import { WebService } from "./schema/web/service_pb";
 import { PipelineStageSchema, StageStatus } from "./schema/model/stage_pb";
 
 const waiting = (approvers: string, status = StageStatus.STAGE_RUNNING) => {
@@ -17,7 +18,12 @@ test.each([
   ["of others", waiting("bob"), false],
   ["that was given", waiting("", StageStatus.STAGE_SUCCESS), false],
 ])("an approval %s", (_, deployment, expected) => {
-  expect(awaitsApprovalOf(deployment, "ada")).toBe(expected);
+  expect(awaitsApprovalOf(deployment, "ada", () => true)).toBe(expected);
+});
+
+test("an approval that the roles do not include is not the user's", () => {
+  const deployment = waiting("ada");
+  expect(awaitsApprovalOf(deployment, "ada", (method, record) => method !== WebService.method.approveStage || record !== deployment)).toBe(false);
 });
 
 const application = (triggered: string, succeeded: string, deploying = false) =>

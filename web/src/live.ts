@@ -142,7 +142,7 @@ export class LiveUpdates {
 
   async #run(signal: AbortSignal): Promise<void> {
     const poll = setInterval(() => {
-      if (this.#connection !== "live" && !document.hidden) this.#invalidateAll();
+      if (this.#connection !== "live" && !document.hidden) this.invalidateAll();
     }, POLL_INTERVAL_MS);
     const connecting = setTimeout(() => {
       if (this.#connection === "connecting") this.#setConnection("polling");
@@ -181,7 +181,7 @@ export class LiveUpdates {
         if (!connected) {
           connected = true;
           // Changes made while no stream was open were not reported.
-          if (connectedBefore) this.#invalidateAll();
+          if (connectedBefore) this.invalidateAll();
           else this.#invalidateLoaded();
           this.#setConnection("live");
         }
@@ -204,12 +204,13 @@ export class LiveUpdates {
       return;
     }
     const keys = affectedQueries(change);
-    if (keys === null) this.#invalidateAll();
+    if (keys === null) this.invalidateAll();
     else for (const queryKey of keys) this.#stale.set(JSON.stringify(queryKey), queryKey);
     void this.#refetchStale();
   }
 
-  #invalidateAll(): void {
+  /** Refetches the queries on screen, as if everything had changed. */
+  invalidateAll(): void {
     this.#stale.set("*", []);
     for (const listener of this.#stageLogListeners) listener("", "");
     void this.#refetchStale();
@@ -217,11 +218,12 @@ export class LiveUpdates {
 
   /**
    * Refetches what was requested before the first stream was open, and nothing that is requested from now on. The user
-   * was requested before, always: it does not change while the session lasts, and with the session the stream ends.
+   * was requested before, always: it does not change while the session lasts, and with the session the stream ends. So were
+   * the rights, just before: if they changed at this moment, they are read again after a minute, and each call is checked.
    */
   #invalidateLoaded(): void {
     for (const { queryKey, queryHash } of this.client.getQueryCache().getAll()) {
-      if (queryKey[0] !== key.me[0]) this.#stale.set(queryHash, queryKey);
+      if (queryKey[0] !== key.me[0] && queryKey[0] !== key.rights[0]) this.#stale.set(queryHash, queryKey);
     }
     for (const listener of this.#stageLogListeners) listener("", "");
     void this.#refetchStale();

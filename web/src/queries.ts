@@ -4,6 +4,7 @@ import { type QueryClient, type QueryKey, queryOptions } from "@tanstack/react-q
 
 import { consoleClient, isUnauthenticated, type Refusal, refusalOf, webClient } from "./api";
 import { type InsightFilter, insightRange } from "./insights";
+import { rightsOf } from "./rights";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
 import type { EventStatus } from "./schema/model/event_pb";
@@ -69,6 +70,13 @@ export const meQuery = queryOptions({
       throw error;
     }
   },
+  staleTime: 60_000,
+});
+
+/** What the roles of the user allow. */
+export const rightsQuery = queryOptions({
+  queryKey: key.rights,
+  queryFn: async ({ signal }) => rightsOf(await consoleClient.seeRights({}, { signal })),
   staleTime: 60_000,
 });
 
@@ -190,17 +198,19 @@ export const lastFailedDeploymentsQuery = queryOptions({
   },
 });
 
-/** What the command palette finds. */
-export const paletteQuery = (search: string) =>
+/** The applications that the command palette finds. */
+export const foundApplicationsQuery = (search: string) =>
   queryOptions({
     queryKey: [...key.applications, "palette", search],
-    queryFn: async ({ signal }) => {
-      const [{ applications }, { deployments }] = await Promise.all([
-        consoleClient.pageApplications({ search, pageSize: 8 }, { signal }),
-        consoleClient.pageDeployments({ search, pageSize: 5 }, { signal }),
-      ]);
-      return { applications, deployments };
-    },
+    queryFn: async ({ signal }) => (await consoleClient.pageApplications({ search, pageSize: 8 }, { signal })).applications,
+    placeholderData: (previous) => previous,
+  });
+
+/** The deployments that the command palette finds. */
+export const foundDeploymentsQuery = (search: string) =>
+  queryOptions({
+    queryKey: [...key.deployments, "palette", search],
+    queryFn: async ({ signal }) => (await consoleClient.pageDeployments({ search, pageSize: 5 }, { signal })).deployments,
     placeholderData: (previous) => previous,
   });
 

@@ -5,7 +5,7 @@ import { createBrowserRouter, redirect, type RouteObject } from "react-router";
 
 import { Layout } from "./components/layout";
 import { ErrorPage, PageError } from "./pages/error";
-import { meQuery } from "./queries";
+import { meQuery, rightsQuery } from "./queries";
 
 export const createRouter = (client: QueryClient) => createBrowserRouter(createRoutes(client));
 
@@ -19,6 +19,7 @@ export const createRoutes = (client: QueryClient): RouteObject[] => [
         // While the code of the page is loaded.
         loader: () => {
           void client.prefetchQuery(meQuery);
+          void client.prefetchQuery(rightsQuery);
           return null;
         },
         shouldRevalidate: () => false,

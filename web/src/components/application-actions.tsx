@@ -9,23 +9,31 @@ import { webClient } from "../api";
 import { useChange } from "../changes";
 import { key } from "../queries";
 import type { Application } from "../schema/model/application_pb";
+import { WebService } from "../schema/web/service_pb";
+import { useMay } from "../use-may";
 import { ActionMenu, type MenuAction } from "./action-menu";
 import { EncryptSecretDialog } from "./encrypt-secret-dialog";
 
 export function ApplicationActions({ application }: { application: Application }) {
   const [encrypting, setEncrypting] = useState(false);
   const navigate = useNavigate();
+  const may = useMay();
   const request = { applicationId: application.id };
   const stale = [key.application(application.id), key.applications];
   const enable = useChange(() => webClient.enableApplication(request), stale);
   const disable = useChange(() => webClient.disableApplication(request), stale);
   const remove = useChange(() => webClient.deleteApplication(request), stale, () => navigate("/applications"));
   const actions: MenuAction[] = [
-    { text: "Encrypt secret", Icon: IconLock, onSelect: () => setEncrypting(true) },
+    {
+      text: "Encrypt secret",
+      Icon: IconLock,
+      hidden: !may(WebService.method.generateApplicationSealedSecret),
+      onSelect: () => setEncrypting(true),
+    },
     {
       text: "Enable",
       Icon: IconPlayerPlay,
-      hidden: !application.disabled,
+      hidden: !application.disabled || !may(WebService.method.enableApplication, application),
       confirmation: {
         title: `Enable ${application.name}?`,
         consequences: "The piped compares the application with Git again and deploys commits made in the meantime.",
@@ -36,7 +44,7 @@ export function ApplicationActions({ application }: { application: Application }
     {
       text: "Disable",
       Icon: IconPlayerPause,
-      hidden: application.disabled,
+      hidden: application.disabled || !may(WebService.method.disableApplication, application),
       confirmation: {
         title: `Disable ${application.name}?`,
         consequences: "New commits are not deployed until it is enabled again. Running resources are not affected.",
@@ -48,6 +56,7 @@ export function ApplicationActions({ application }: { application: Application }
       text: "Delete",
       Icon: IconTrash,
       color: "red",
+      hidden: !may(WebService.method.deleteApplication, application),
       confirmation: {
         title: `Delete ${application.name}?`,
         consequences: (

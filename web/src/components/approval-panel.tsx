@@ -1,6 +1,6 @@
 // What an approval decides about, beside its buttons: the changes of the plan, the versions, and the commits.
 
-import { Button, Group, Skeleton, Stack, Text, Textarea } from "@mantine/core";
+import { Group, Skeleton, Stack, Text, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 
@@ -13,8 +13,12 @@ import { IconCheck, IconX } from "../icons";
 import { applicationQuery, meQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
+import { ConsoleService } from "../schema/pipecd/v1/console_pb";
+import { WebService } from "../schema/web/service_pb";
 import { approvers, type Decision, decisions, planStageBefore } from "../stages";
 import { useStageLog } from "../features/log/use-stage-logs";
+import { useMay } from "../use-may";
+import { ActionButton } from "./action-button";
 import { CommitLine } from "./commit";
 import { ConfirmDialog, useDialog } from "./confirm-dialog";
 import { DetailList } from "./detail-list";
@@ -132,8 +136,9 @@ function Buttons({ deployment, stage }: ApprovalProps) {
   const [comment, setComment] = useState("");
   const request = { deploymentId: deployment.id, stageId: stage.id, comment };
   const names = approvers(stage);
-  const allowed = names.length === 0 || names.includes(me.data?.subject ?? "");
-  const title = allowed ? undefined : `Only ${names.join(", ")} can approve this stage`;
+  const isApprover = names.length === 0 || names.includes(me.data?.subject ?? "");
+  const blocked = isApprover ? "" : `Only ${names.join(", ")} can approve or reject this stage.`;
+  const may = useMay();
   const sendCommand = useSendCommand();
   const approve = () =>
     sendCommand({
@@ -150,26 +155,28 @@ function Buttons({ deployment, stage }: ApprovalProps) {
   if (isDeploymentCompleted(deployment.status) || stage.status !== StageStatus.STAGE_RUNNING) return null;
   return (
     <Group gap="xs">
-      <Button
-        color="green"
-        size="sm"
-        leftSection={<IconCheck size={16} aria-hidden />}
-        disabled={!allowed}
-        title={title}
-        onClick={() => dialog.open("approve")}
-      >
-        Approve
-      </Button>
-      <Button
-        variant="default"
-        size="sm"
-        leftSection={<IconX size={16} aria-hidden />}
-        disabled={!allowed}
-        title={title}
-        onClick={() => dialog.open("reject")}
-      >
-        Reject
-      </Button>
+      {may(WebService.method.approveStage, deployment) && (
+        <ActionButton
+          color="green"
+          size="sm"
+          leftSection={<IconCheck size={16} aria-hidden />}
+          blocked={blocked}
+          onClick={() => dialog.open("approve")}
+        >
+          Approve
+        </ActionButton>
+      )}
+      {may(ConsoleService.method.rejectStage, deployment) && (
+        <ActionButton
+          variant="default"
+          size="sm"
+          leftSection={<IconX size={16} aria-hidden />}
+          blocked={blocked}
+          onClick={() => dialog.open("reject")}
+        >
+          Reject
+        </ActionButton>
+      )}
       <Text size="sm" className="faint">
         {names.length > 0 ? `Can be approved by ${names.join(", ")}.` : "Can be approved by any user whose role allows it."}
       </Text>

@@ -7,7 +7,9 @@ import { webClient } from "../api";
 import { useCommand, useSendCommand } from "../commands";
 import type { Deployment } from "../schema/model/deployment_pb";
 import type { PipelineStage } from "../schema/model/stage_pb";
+import { WebService } from "../schema/web/service_pb";
 import { canSkip } from "../stages";
+import { useMay } from "../use-may";
 import { ConfirmDialog, useDialog } from "./confirm-dialog";
 import { SplitButton } from "./split-button";
 
@@ -40,11 +42,13 @@ const CANCEL_OPTIONS: Record<CancelMode, CancelOption> = {
 export function CancelButton({ deployment }: { deployment: Deployment }) {
   const sendCommand = useSendCommand();
   const dialog = useDialog<CancelMode>();
+  const may = useMay();
   const option = (mode: CancelMode) => ({
     text: CANCEL_OPTIONS[mode].text,
     hint: CANCEL_OPTIONS[mode].hint,
     onSelect: () => dialog.open(mode),
   });
+  if (!may(WebService.method.cancelDeployment, deployment)) return null;
   return (
     <>
       <SplitButton
@@ -80,12 +84,13 @@ export function CancelButton({ deployment }: { deployment: Deployment }) {
 }
 
 export function SkipButton({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
+  const may = useMay();
   const skip = useCommand(() => ({
     send: () => webClient.skipStage({ deploymentId: deployment.id, stageId: stage.id }),
     title: `Skip ${stage.name} of ${deployment.applicationName}`,
     successMessage: () => "Skipped.",
   }));
-  if (!canSkip(stage)) return null;
+  if (!canSkip(stage) || !may(WebService.method.skipStage, deployment)) return null;
   return (
     <Button
       size="xs"

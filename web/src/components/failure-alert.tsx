@@ -1,6 +1,6 @@
 // After a failure: what happened in one sentence, what runs now, and the next steps.
 
-import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
+import { Alert, Anchor, Group, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
 
@@ -9,9 +9,15 @@ import { isDeploymentCompleted } from "../display-names";
 import { compareTo, compareUrl, describeFailure } from "../failure";
 import { IconRefresh } from "../icons";
 import { applicationQuery } from "../queries";
+import type { Application } from "../schema/model/application_pb";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { SyncStrategy } from "../schema/model/strategy_pb";
+import { WebService } from "../schema/web/service_pb";
+import { syncObstacle } from "../features/pin/pin";
+import { useMay } from "../use-may";
+import { ActionButton } from "./action-button";
+import { useNow } from "./time";
 import { WebLink } from "./web-link";
 
 export function FailureAlert({ deployment }: { deployment: Deployment }) {
@@ -39,7 +45,7 @@ function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: s
   return (
     <Group gap="md">
       {isDeploymentCompleted(deployment.status) && application && !application.deleted && (
-        <RetryButton deployment={deployment} disabled={application.disabled} />
+        <RetryButton application={application} />
       )}
       {stageId && (
         <Anchor component={Link} size="sm" to={{ search: `?stage=${encodeURIComponent(stageId)}&line=error`, hash: "log" }}>
@@ -68,19 +74,22 @@ function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: s
   );
 }
 
-function RetryButton({ deployment, disabled }: { deployment: Deployment; disabled: boolean }) {
-  const retry = useSync(deployment.applicationId, () => `Retry of ${deployment.applicationName}`);
+function RetryButton({ application }: { application: Application }) {
+  const may = useMay();
+  const now = useNow();
+  const retry = useSync(application.id, () => `Retry of ${application.name}`);
+  if (!may(WebService.method.syncApplication, application)) return null;
   return (
-    <Button
+    <ActionButton
       size="compact-sm"
       variant="default"
       leftSection={<IconRefresh size={14} aria-hidden />}
       loading={retry.isPending}
-      disabled={disabled}
+      blocked={syncObstacle(application, now)}
       title="Deploys the newest commit of the branch again"
       onClick={() => retry.mutate(SyncStrategy.AUTO)}
     >
       Retry
-    </Button>
+    </ActionButton>
   );
 }

@@ -31,6 +31,8 @@ interface KeyOwnerPageProps<Item> {
   emptyState: { title: string; icon: ReactNode; text: string };
   /** Text of the button that opens the create dialog. */
   createText: string;
+  /** Whether the user's roles allow to create one. */
+  mayCreate: boolean;
   renderCreateDialog: (controls: CreateDialogControls) => ReactNode;
   /** Further buttons, before the one that opens the create dialog. */
   actions?: ReactNode;
@@ -45,11 +47,12 @@ export function KeyOwnerPage<Item>({
   renderRow,
   emptyState,
   createText,
+  mayCreate,
   renderCreateDialog,
   actions,
 }: KeyOwnerPageProps<Item>) {
   const [params] = useSearchParams();
-  const [creating, setCreating] = useState(params.has("register"));
+  const [creating, setCreating] = useState(mayCreate && params.has("register"));
   const [oneTimeKey, setOneTimeKey] = useState<OneTimeKey | null>(null);
   return (
     <Stack gap="lg">
@@ -59,9 +62,11 @@ export function KeyOwnerPage<Item>({
         actions={
           <Group gap="xs">
             {actions}
-            <Button leftSection={<IconPlus size={16} aria-hidden />} onClick={() => setCreating(true)}>
-              {createText}
-            </Button>
+            {mayCreate && (
+              <Button leftSection={<IconPlus size={16} aria-hidden />} onClick={() => setCreating(true)}>
+                {createText}
+              </Button>
+            )}
           </Group>
         }
       />
@@ -75,9 +80,11 @@ export function KeyOwnerPage<Item>({
             title={emptyState.title}
             icon={emptyState.icon}
             action={
-              <Button variant="default" mt="sm" onClick={() => setCreating(true)}>
-                {createText}
-              </Button>
+              mayCreate && (
+                <Button variant="default" mt="sm" onClick={() => setCreating(true)}>
+                  {createText}
+                </Button>
+              )
             }
           >
             {emptyState.text}

@@ -9,14 +9,18 @@ import { Link, Navigate, Outlet, useLocation } from "react-router";
 import { awaitsApprovalOf } from "../attention";
 import { Commands } from "../features/commands/commands";
 import { useNotices } from "../features/notifications/use-notices";
-import { useStartLiveUpdates } from "../live";
+import { useLiveUpdates, useStartLiveUpdates } from "../live";
 import { PAGE_ICONS } from "../page-icons";
-import { meQuery, runningDeploymentsQuery } from "../queries";
-import { Action, Resource, useMay } from "../rights";
+import { forbiddenPage, PAGE_RIGHTS } from "../page-rights";
+import { meQuery, rightsQuery, runningDeploymentsQuery } from "../queries";
+import type { Right } from "../rights";
+import { ConsoleService } from "../schema/pipecd/v1/console_pb";
 import { useSession } from "../session";
+import { useMay } from "../use-may";
 import type { GetMeResponse } from "../schema/web/project_pb";
 import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
+import { ForbiddenPage } from "./forbidden-page";
 import { Logo } from "./logo";
 import { setTitleCount } from "../title";
 import { InboxLink } from "./inbox-link";
@@ -24,34 +28,37 @@ import { ThemeMenu } from "./theme-menu";
 import { UserMenu } from "./user-menu";
 
 const NAVIGATION = [
-  { to: "/applications", text: "Applications", needs: [Resource.APPLICATION, Action.LIST] },
-  { to: "/deployments", text: "Deployments", needs: [Resource.DEPLOYMENT, Action.LIST] },
-  { to: "/attention", text: "Needs attention", needs: [Resource.DEPLOYMENT, Action.LIST] },
-  { to: "/chains", text: "Chains", needs: [Resource.DEPLOYMENT_CHAIN, Action.LIST] },
-  { to: "/traces", text: "Traces", needs: [Resource.DEPLOYMENT, Action.LIST] },
-  { to: "/events", text: "Events", needs: [Resource.EVENT, Action.LIST] },
-  { to: "/insights", text: "Insights", needs: [Resource.INSIGHT, Action.GET] },
-  { to: "/pipeds", text: "Pipeds", needs: [Resource.PIPED, Action.LIST] },
-  { to: "/api-keys", text: "API keys", needs: [Resource.API_KEY, Action.LIST] },
-  { to: "/settings", text: "Settings", needs: [Resource.PROJECT, Action.GET] },
-  { to: "/audit-log", text: "Audit log", needs: [Resource.AUDIT_LOG, Action.LIST] },
+  { to: "/applications" },
+  { to: "/deployments" },
+  { to: "/attention" },
+  { to: "/chains" },
+  { to: "/traces" },
+  { to: "/events" },
+  { to: "/insights" },
+  { to: "/pipeds" },
+  { to: "/api-keys" },
+  { to: "/settings" },
+  { to: "/audit-log" },
 ] as const;
+const TITLES = new Map(PAGE_RIGHTS.map(({ path, title }) => [path, title]));
 
 /** Redirects to the login page unless a user is signed in; the login page redirects back. */
 export function Layout() {
   const me = useQuery(meQuery);
+  const rights = useQuery({ ...rightsQuery, enabled: me.data !== null });
   const session = useSession();
   const { pathname, search, hash } = useLocation();
   if (session.isOver) return <Loading />;
-  if (me.data) return <Connected me={me.data} />;
+  if (me.data && rights.data) return <Connected me={me.data} rights={rights.data} />;
   if (me.data === null) {
     const next = pathname === "/" ? "" : `?next=${encodeURIComponent(pathname + search + hash)}`;
     return <Navigate to={`/login${next}`} replace />;
   }
-  if (me.isError) {
+  const failed = [me, rights].find(({ isError }) => isError);
+  if (failed) {
     return (
       <Center mih="100vh" p="md">
-        <ErrorAlert title="The current user could not be loaded" error={me.error} retry={() => me.refetch()} />
+        <ErrorAlert title="The current user could not be loaded" error={failed.error} retry={() => failed.refetch()} />
       </Center>
     );
   }
@@ -66,17 +73,35 @@ function Loading() {
   );
 }
 
-function Connected({ me }: { me: GetMeResponse }) {
+interface SignedInProps {
+  me: GetMeResponse;
+  rights: readonly Right[];
+}
+
+function Connected({ me, rights }: SignedInProps) {
+  useFollowRights(rights);
   return useStartLiveUpdates() ? <SignedInLayout me={me} /> : <Loading />;
 }
 
-function SignedInLayout({ me }: { me: GetMeResponse }) {
+/** When the rights of the user change, everything that they include is loaded again. */
+function useFollowRights(rights: readonly Right[]) {
+  const liveUpdates = useLiveUpdates();
+  const previous = useRef(rights);
+  useEffect(() => {
+    if (previous.current === rights) return;
+    previous.current = rights;
+    liveUpdates.invalidateAll();
+  }, [rights, liveUpdates]);
+}
+
+function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
   useNotices(me);
   const [opened, navigation] = useDisclosure(false);
   const main = useFocusOnNavigation(navigation.close);
   const { pathname } = useLocation();
   const approvals = useApprovals(me.subject);
   const may = useMay();
+  const forbidden = forbiddenPage(may, pathname);
   return (
     <>
       <a className="skip" href="#main">
@@ -121,12 +146,12 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
         </AppShell.Header>
         <AppShell.Navbar p="xs" bg="var(--surface)" aria-label="Main">
           <Stack gap={2}>
-            {NAVIGATION.filter(({ needs: [resource, action] }) => may?.(resource, action)).map(({ to, text }) => (
+            {NAVIGATION.filter(({ to }) => !forbiddenPage(may, to)).map(({ to }) => (
               <NavLink
                 key={to}
                 component={Link}
                 to={to}
-                label={text}
+                label={TITLES.get(to)}
                 leftSection={<PageIcon to={to} />}
                 rightSection={to === "/attention" && approvals > 0 && <ApprovalCount count={approvals} />}
                 active={pathname.startsWith(to)}
@@ -139,7 +164,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
         <AppShell.Main id="main" ref={main} tabIndex={-1}>
           <OutOfDateAlert />
           <Suspense fallback={<Loading />}>
-            <Outlet />
+            {forbidden ? <ForbiddenPage page={forbidden} projectId={me.projectId} /> : <Outlet />}
           </Suspense>
         </AppShell.Main>
       </AppShell>
@@ -149,8 +174,10 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
 
 /** The number of deployments that wait for the user's approval. It is also in the title of the browser's tab. */
 function useApprovals(user: string): number {
-  const running = useQuery(runningDeploymentsQuery);
-  const count = running.data?.filter((deployment) => awaitsApprovalOf(deployment, user)).length ?? 0;
+  const may = useMay();
+  const enabled = may(ConsoleService.method.pageDeployments);
+  const running = useQuery({ ...runningDeploymentsQuery, enabled });
+  const count = running.data?.filter((deployment) => awaitsApprovalOf(deployment, user, may)).length ?? 0;
   useEffect(() => setTitleCount(count), [count]);
   return count;
 }

@@ -19,6 +19,9 @@ import { useSendCommand } from "../commands";
 import { ReceiversDialog } from "../features/receivers/receivers-dialog";
 import { key } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
+import { ConsoleService } from "../schema/pipecd/v1/console_pb";
+import { WebService } from "../schema/web/service_pb";
+import { useMay } from "../use-may";
 import { ActionMenu, type MenuAction } from "./action-menu";
 
 export interface PipedActionsProps {
@@ -29,6 +32,7 @@ export interface PipedActionsProps {
 
 export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
   const sendCommand = useSendCommand();
+  const may = useMay();
   const request = { pipedId: piped.id };
   const stale = [key.pipeds];
   const enable = useChange(() => webClient.enablePiped(request), stale);
@@ -50,7 +54,7 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
     {
       text: "Enable",
       Icon: IconPlayerPlay,
-      hidden: !piped.disabled,
+      hidden: !piped.disabled || !may(WebService.method.enablePiped),
       confirmation: {
         title: `Enable ${piped.name}?`,
         consequences: "The piped can connect again and resumes its work.",
@@ -61,7 +65,7 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
     {
       text: "Disable",
       Icon: IconPlayerPause,
-      hidden: piped.disabled,
+      hidden: piped.disabled || !may(WebService.method.disablePiped),
       confirmation: {
         title: `Disable ${piped.name}?`,
         consequences:
@@ -74,7 +78,8 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
     {
       text: "Add key",
       Icon: IconKey,
-      disabled: hasTwoKeys,
+      hidden: !may(WebService.method.recreatePipedKey),
+      blocked: hasTwoKeys ? "It has two keys, the most that a piped can have." : "",
       confirmation: {
         title: `Add a key for ${piped.name}?`,
         consequences:
@@ -86,7 +91,8 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
     {
       text: "Delete old key",
       Icon: IconTrash,
-      disabled: !hasTwoKeys,
+      hidden: !may(WebService.method.deleteOldPipedKeys),
+      blocked: hasTwoKeys ? "" : "It has only one key. Add another one first.",
       confirmation: {
         title: `Delete the old key of ${piped.name}?`,
         consequences: "Only the newest key remains valid. A piped that still uses the old key is rejected immediately.",
@@ -95,12 +101,23 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
         run: () => deleteOldKeys.mutateAsync(),
       },
     },
-    { text: "Notifications", Icon: IconSend, onSelect: openReceivers },
-    { text: "Upgrade", Icon: IconCircleArrowUp, onSelect: onUpgrade },
+    {
+      text: "Notifications",
+      Icon: IconSend,
+      hidden: !may(ConsoleService.method.listReceivers),
+      onSelect: openReceivers,
+    },
+    {
+      text: "Upgrade",
+      Icon: IconCircleArrowUp,
+      hidden: !may(WebService.method.updatePipedDesiredVersion),
+      onSelect: onUpgrade,
+    },
     {
       text: "Restart",
       Icon: IconPower,
-      disabled: piped.disabled,
+      hidden: !may(WebService.method.restartPiped),
+      blocked: piped.disabled ? "The piped is disabled." : "",
       confirmation: {
         title: `Restart ${piped.name}?`,
         consequences:

@@ -2,6 +2,7 @@
 
 import { Button, type ButtonProps, Menu, Text } from "@mantine/core";
 import { IconChevronDown } from "../icons";
+import { ActionButton } from "./action-button";
 
 interface Option {
   text: string;
@@ -10,26 +11,26 @@ interface Option {
   onSelect: () => unknown;
 }
 
-interface SplitButtonProps extends Pick<ButtonProps, "leftSection" | "variant" | "color" | "disabled" | "loading"> {
+interface SplitButtonProps extends Pick<ButtonProps, "leftSection" | "variant" | "color" | "loading"> {
   primary: Option;
   others: Option[];
   /** Accessible name of the menu button. */
   menuLabel: string;
-  /** Tooltip of the primary button. */
-  title?: string;
+  /** Why neither can be used now, as a sentence; empty if they can. */
+  blocked?: string;
 }
 
-export function SplitButton({ primary, others, menuLabel, title, ...buttonProps }: SplitButtonProps) {
+export function SplitButton({ primary, others, menuLabel, ...buttonProps }: SplitButtonProps) {
   return (
     <Button.Group>
-      <Button {...buttonProps} title={title} onClick={primary.onSelect}>
+      <ActionButton {...buttonProps} onClick={primary.onSelect}>
         {primary.text}
-      </Button>
+      </ActionButton>
       <Menu position="bottom-end" width={300}>
         <Menu.Target>
-          <Button {...buttonProps} leftSection={undefined} loading={false} px={8} aria-label={menuLabel} bd="l">
+          <ActionButton {...buttonProps} leftSection={undefined} loading={false} px={8} aria-label={menuLabel} bd="l">
             <IconChevronDown size={16} aria-hidden />
-          </Button>
+          </ActionButton>
         </Menu.Target>
         <Menu.Dropdown>
           {[primary, ...others].map((option) => (

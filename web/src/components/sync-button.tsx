@@ -6,7 +6,9 @@ import { useSync } from "../commands";
 import { strategyName } from "../display-names";
 import type { Application } from "../schema/model/application_pb";
 import { SyncStrategy } from "../schema/model/strategy_pb";
-import { activePin } from "../features/pin/pin";
+import { WebService } from "../schema/web/service_pb";
+import { syncObstacle } from "../features/pin/pin";
+import { useMay } from "../use-may";
 import { SplitButton } from "./split-button";
 import { useNow } from "./time";
 
@@ -18,18 +20,19 @@ const HINTS: Record<SyncStrategy, string> = {
 
 export function SyncButton({ application }: { application: Application }) {
   const syncing = useSync(application.id, (strategy) => `${strategyName(strategy)} of ${application.name}`);
-  const pinned = activePin(application, useNow()) !== null;
+  const may = useMay();
+  const blocked = syncObstacle(application, useNow());
   const option = (strategy: SyncStrategy) => ({
     text: strategyName(strategy),
     hint: HINTS[strategy],
     onSelect: () => syncing.mutate(strategy),
   });
+  if (!may(WebService.method.syncApplication, application)) return null;
   return (
     <SplitButton
       leftSection={<IconRefresh size={16} aria-hidden />}
       loading={syncing.isPending}
-      disabled={application.disabled || pinned}
-      title={pinned ? "Pinned: remove the pin to deploy the newest commit" : undefined}
+      blocked={blocked}
       menuLabel="Sync options"
       primary={option(SyncStrategy.AUTO)}
       others={[option(SyncStrategy.QUICK_SYNC), option(SyncStrategy.PIPELINE)]}

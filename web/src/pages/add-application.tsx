@@ -23,6 +23,8 @@ import { key, pipedsQuery, suggestionsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 import type { InvalidFile } from "../schema/pipecd/v1/agent_pb";
 import type { Suggestion } from "../schema/pipecd/v1/console_pb";
+import { WebService } from "../schema/web/service_pb";
+import { useMay } from "../use-may";
 
 const CONFIG_FILENAME = "app.pipecd.yaml";
 
@@ -189,6 +191,7 @@ interface SuggestionRowProps {
 function SuggestionRow({ suggestion, pipeds, onSelect }: SuggestionRowProps) {
   const { application: info, kind } = suggestion;
   const adding = useAddApplication();
+  const may = useMay();
   if (!info) return null;
   const values = fromSuggestion(suggestion, pipeds);
   return (
@@ -213,7 +216,7 @@ function SuggestionRow({ suggestion, pipeds, onSelect }: SuggestionRowProps) {
         <Button size="xs" variant="default" onClick={onSelect}>
           Fill in form
         </Button>
-        {isComplete(values) && (
+        {isComplete(values) && may(WebService.method.addApplication, values) && (
           <Button size="xs" aria-label={`Add ${info.name}`} loading={adding.isPending} onClick={() => adding.mutate(values)}>
             Add
           </Button>
@@ -247,6 +250,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
   const mutation = useAddApplication();
   const { at: errors, other } = fieldErrors(mutation.error, FIELDS);
   const form = useFocusOnError(mutation.error);
+  const included = useMay()(WebService.method.addApplication, values);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     mutation.mutate(values);
@@ -339,11 +343,11 @@ function Form({ values, onChange, pipeds }: FormProps) {
             description="In the form key:value. The labels in the configuration file replace them once it is read."
             value={Object.entries(values.labels).map(([name, value]) => `${name}:${value}`)}
             onChange={(labels) => onChange({ labels: parseLabels(labels) })}
-            error={errors.labels}
+            error={errors.labels ?? (included ? undefined : "Your roles do not include applications with these labels.")}
           />
           <Problem error={other} />
           <Group justify="flex-end">
-            <Button type="submit" loading={mutation.isPending} disabled={!isComplete(values)}>
+            <Button type="submit" loading={mutation.isPending} disabled={!isComplete(values) || !included}>
               Add
             </Button>
           </Group>

@@ -17,6 +17,8 @@ import { RelativeTime } from "../components/time";
 import { PipectlCommand } from "../features/first-steps/pipectl-command";
 import { apiKeysQuery, key } from "../queries";
 import { type APIKey, APIKey_Role as Role } from "../schema/model/api_key_pb";
+import { WebService } from "../schema/web/service_pb";
+import { useMay } from "../use-may";
 
 const READ_ONLY = "Read-only";
 const READ_WRITE = "Read and write";
@@ -29,6 +31,7 @@ const ROLE_OPTIONS = [
 
 export function ApiKeysPage() {
   const apiKeys = useQuery(apiKeysQuery);
+  const may = useMay();
   return (
     <KeyOwnerPage
       title="API keys"
@@ -43,6 +46,7 @@ export function ApiKeysPage() {
         text: "Programs need an API key to call this control plane. Create a separate key for each program.",
       }}
       createText="Create key"
+      mayCreate={may(WebService.method.generateAPIKey)}
       renderCreateDialog={({ opened, close, showKey }) => (
         <CreateApiKeyDialog opened={opened} close={close} onCreated={(text) => showKey(oneTimeKey(text))} />
       )}
@@ -73,6 +77,7 @@ function roleName(role: Role): string {
 function Row({ apiKey }: { apiKey: APIKey }) {
   const dialog = useDialog<"disable">();
   const disable = useChange(() => webClient.disableAPIKey({ id: apiKey.id }), [key.apiKeys]);
+  const may = useMay();
   return (
     <Table.Tr data-disabled={apiKey.disabled || undefined}>
       <Table.Td>
@@ -99,9 +104,11 @@ function Row({ apiKey }: { apiKey: APIKey }) {
             Disabled
           </Badge>
         ) : (
-          <Button size="compact-sm" variant="subtle" color="red" onClick={() => dialog.open("disable")}>
-            Disable
-          </Button>
+          may(WebService.method.disableAPIKey) && (
+            <Button size="compact-sm" variant="subtle" color="red" onClick={() => dialog.open("disable")}>
+              Disable
+            </Button>
+          )
         )}
         <ConfirmDialog
           title={`Disable ${apiKey.name}?`}

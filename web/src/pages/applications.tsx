@@ -19,20 +19,25 @@ import { BulkActions } from "../features/bulk/bulk-actions";
 import { ShortcutBar } from "../features/favourites/shortcut-bar";
 import { applicationFilter, isFiltered, withoutFilters } from "../filters";
 import { applicationsQuery, pipedsQuery, runningDeploymentsQuery, suggestionsQuery } from "../queries";
+import { WebService } from "../schema/web/service_pb";
+import { useMay } from "../use-may";
 
 export function ApplicationsPage() {
+  const mayAdd = useMay()(WebService.method.addApplication);
   return (
     <Stack gap="lg">
       <PageHeader
         title="Applications"
         actions={
-          <Button component={Link} to="/applications/add" leftSection={<IconPlus size={16} aria-hidden />}>
-            Add application
-          </Button>
+          mayAdd && (
+            <Button component={Link} to="/applications/add" leftSection={<IconPlus size={16} aria-hidden />}>
+              Add application
+            </Button>
+          )
         }
       />
       <QuickstartGuide />
-      <SuggestionNotice />
+      {mayAdd && <SuggestionNotice />}
       <StatusSummary />
       <ApplicationFilters />
       <ShortcutBar favourites />
@@ -122,15 +127,18 @@ function NoMatches() {
 }
 
 function NoApplications({ hasPiped }: { hasPiped: boolean }) {
+  const may = useMay();
   if (!hasPiped) {
     return (
       <EmptyState
         title="No pipeds registered"
         icon={<IconApps size={36} stroke={1.5} />}
         action={
-          <Button component={Link} to="/pipeds?register" mt="sm">
-            Register piped
-          </Button>
+          may(WebService.method.registerPiped) && (
+            <Button component={Link} to="/pipeds?register" mt="sm">
+              Register piped
+            </Button>
+          )
         }
       >
         A piped is the agent that deploys applications; it runs in your environment. Register a piped and start it. The
@@ -143,9 +151,11 @@ function NoApplications({ hasPiped }: { hasPiped: boolean }) {
       title="No applications yet"
       icon={<IconApps size={36} stroke={1.5} />}
       action={
-        <Button component={Link} to="/applications/add" mt="sm">
-          Add application
-        </Button>
+        may(WebService.method.addApplication) && (
+          <Button component={Link} to="/applications/add" mt="sm">
+            Add application
+          </Button>
+        )
       }
     >
       Commit an <span className="mono">app.pipecd.yaml</span> to a directory of a repository that your piped watches.

@@ -1,5 +1,6 @@
 // What needs a person: approvals, failed deployments, invalid configuration, agents that are offline, and drift.
 
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Anchor, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
@@ -26,7 +27,10 @@ import { IconCircleCheck } from "../icons";
 import { applicationsQuery, lastFailedDeploymentsQuery, meQuery, pipedsQuery, runningDeploymentsQuery } from "../queries";
 import { ApplicationSyncStatus } from "../schema/model/application_pb";
 import { Piped_ConnectionStatus } from "../schema/model/piped_pb";
+import { ConsoleService } from "../schema/pipecd/v1/console_pb";
+import { WebService } from "../schema/web/service_pb";
 import { canApprove } from "../stages";
+import { useMay } from "../use-may";
 
 interface Item {
   id: string;
@@ -40,6 +44,8 @@ interface Item {
 
 interface Group {
   title: string;
+  /** The call that lists them. Without the right to make it, the group is left out. */
+  needs: DescMethod;
   items: Item[] | undefined;
   error: Error | null;
   /** Where all items are, if there may be more. */
@@ -47,7 +53,8 @@ interface Group {
 }
 
 export function AttentionPage() {
-  const groups = [useApprovals(), useFailures(), useInvalid(), usePipeds(), useDrift()];
+  const may = useMay();
+  const groups = [useApprovals(), useFailures(), useInvalid(), usePipeds(), useDrift()].filter(({ needs }) => may(needs));
   const shown = groups.filter(({ items, error }) => error || (items && items.length > 0));
   const isComplete = groups.every(({ items }) => items);
   return (
@@ -67,9 +74,10 @@ export function AttentionPage() {
 
 function useApprovals(): Group {
   const me = useQuery(meQuery);
+  const may = useMay();
   const { data, error } = useQuery(runningDeploymentsQuery);
   const items = data
-    ?.filter((deployment) => awaitsApprovalOf(deployment, me.data?.subject ?? ""))
+    ?.filter((deployment) => awaitsApprovalOf(deployment, me.data?.subject ?? "", may))
     .map((deployment): Item => {
       const stage = deployment.stages.find(canApprove);
       return {
@@ -81,7 +89,7 @@ function useApprovals(): Group {
         at: stage?.updatedAt ?? deployment.updatedAt,
       };
     });
-  return { title: "Waiting for your approval", items, error };
+  return { title: "Waiting for your approval", needs: ConsoleService.method.pageDeployments, items, error };
 }
 
 function useFailures(): Group {
@@ -94,7 +102,7 @@ function useFailures(): Group {
     reason: describeFailure(deployment)?.sentence ?? deployment.statusReason,
     at: deployment.completedAt,
   }));
-  return { title: "Last deployment failed", items, error };
+  return { title: "Last deployment failed", needs: ConsoleService.method.pageDeployments, items, error };
 }
 
 const useInvalid = (): Group => useApplications("Invalid configuration", ApplicationSyncStatus.INVALID_CONFIG);
@@ -112,7 +120,7 @@ function useApplications(title: string, status: ApplicationSyncStatus): Group {
     at: application.syncState?.timestamp ?? 0,
   }));
   const to = `/applications?status=${slug(ApplicationSyncStatus, status)}&state=enabled`;
-  return { title, items, error, more: { to, total: Number(data?.total ?? 0) } };
+  return { title, needs: ConsoleService.method.pageApplications, items, error, more: { to, total: Number(data?.total ?? 0) } };
 }
 
 function usePipeds(): Group {
@@ -127,7 +135,7 @@ function usePipeds(): Group {
       reason: "Its applications are neither deployed nor compared with Git.",
       at: 0,
     }));
-  return { title: "Agents offline", items, error };
+  return { title: "Agents offline", needs: WebService.method.listPipeds, items, error };
 }
 
 const ITEMS_SHOWN = 10;

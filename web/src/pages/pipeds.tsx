@@ -24,6 +24,8 @@ import { keyData } from "../features/first-steps/start-commands";
 import { StartPiped } from "../features/first-steps/start-piped";
 import { key, meQuery, pipedsQuery, presenceQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
+import { WebService } from "../schema/web/service_pb";
+import { useMay } from "../use-may";
 
 interface PipedKey {
   pipedId: string;
@@ -38,6 +40,7 @@ const NOT_RESPONDING = { text: "Not responding", tone: "bad" } as const;
 export function PipedsPage() {
   const pipeds = useQuery(pipedsQuery);
   const me = useQuery(meQuery);
+  const may = useMay();
   const projectId = me.data?.projectId ?? "";
   /** The IDs selected in the upgrade dialog when it opens; null while it is closed. */
   const [upgrading, setUpgrading] = useState<string[] | null>(null);
@@ -65,6 +68,7 @@ export function PipedsPage() {
           text: "Deployments require a piped. Register one, then start it where it can reach its platforms.",
         }}
         createText="Register piped"
+        mayCreate={may(WebService.method.registerPiped)}
         renderCreateDialog={({ opened, close, showKey }) => (
           <RegisterDialog
             opened={opened}
@@ -73,7 +77,8 @@ export function PipedsPage() {
           />
         )}
         actions={
-          allPipeds.length > 0 && (
+          allPipeds.length > 0 &&
+          may(WebService.method.updatePipedDesiredVersion) && (
             <Button
               variant="default"
               leftSection={<IconCircleArrowUp size={16} aria-hidden />}

@@ -13,14 +13,15 @@ import tableClasses from "../components/table.module.css";
 import { RelativeTime } from "../components/time";
 import { withParam } from "../filters";
 import { key } from "../queries";
-import { Action, Resource, useMay } from "../rights";
+import { ConsoleService } from "../schema/pipecd/v1/console_pb";
 import type { UserSession } from "../schema/pipecd/v1/sessions_pb";
+import { useMay } from "../use-may";
 
 const SOURCES: Record<string, string> = { PASSWORD: "Password", GITHUB: "GitHub", OIDC: "Single sign-on" };
 
 export function SessionsPage() {
   const [params, setParams] = useSearchParams();
-  const mayListAll = useMay()?.(Resource.PROJECT, Action.UPDATE) ?? false;
+  const mayListAll = useMay()(ConsoleService.method.listSessions);
   const all = params.get("users") === "all" && mayListAll;
   const dialog = useDialog<"others">();
   const end = useEndSessions(all);

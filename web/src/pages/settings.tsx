@@ -20,7 +20,8 @@ import { ACTION_NAMES, formatPolicies, formatPolicy, parsePolicies, RESOURCE_NAM
 import { key } from "../queries";
 import type { ProjectRBACRole, ProjectUserGroup } from "../schema/model/access_pb";
 import type { Project } from "../schema/model/project_pb";
-import type { SeeProjectResponse } from "../schema/pipecd/v1/console_pb";
+import { ConsoleService, type SeeProjectResponse } from "../schema/pipecd/v1/console_pb";
+import { useMay } from "../use-may";
 
 export function SettingsPage() {
   const settings = useQuery({
@@ -45,20 +46,26 @@ interface SectionProps {
 }
 
 function Sections({ settings, project }: { settings: SeeProjectResponse; project: Project }) {
-  const { readOnly } = settings;
+  const mayChange = useMay()(ConsoleService.method.updateProject);
+  const readOnly = settings.readOnly || !mayChange;
   return (
     <>
-      {readOnly && (
+      {!mayChange && (
+        <Alert variant="light" title="Read-only">
+          Your roles allow you to see the settings of the project, not to change them.
+        </Alert>
+      )}
+      {mayChange && settings.readOnly && (
         <Alert variant="light" title="Read-only">
           The control plane&apos;s configuration file defines this project. Change it there, then restart the control plane.
         </Alert>
       )}
       <ProjectSection project={project} readOnly={readOnly} />
       <StaticAdminSection project={project} readOnly={readOnly} />
-      <SsoSection settings={settings} project={project} />
+      <SsoSection settings={settings} project={project} readOnly={readOnly} />
       <RolesSection project={project} readOnly={readOnly} />
       <GroupsSection project={project} readOnly={readOnly} />
-      <ProjectReceivers />
+      <ProjectReceivers mayChange={mayChange} />
     </>
   );
 }
@@ -114,6 +121,7 @@ function StaticAdminSection({ project, readOnly }: SectionProps) {
             label={enabled ? "Enabled" : "Disabled"}
             checked={enabled}
             disabled={readOnly || (!enabled && !username)}
+            description={!readOnly && !enabled && !username ? "Set its user name and password first." : undefined}
             onChange={() => (enabled ? dialog.open("disable") : enable.mutate())}
           />
           {username && (

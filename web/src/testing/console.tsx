@@ -14,12 +14,23 @@ import { vi } from "vitest";
 import { LiveUpdates, LiveUpdatesContext } from "../live";
 import { createQueryClient } from "../query-client";
 import { createRoutes } from "../routes";
-import { ConsoleChange_Kind as Kind, ConsoleService } from "../schema/pipecd/v1/console_pb";
+import {
+  ProjectRBACPolicy_Action as Action,
+  ProjectRBACResource_ResourceType as Resource,
+} from "../schema/model/access_pb";
+import { ConsoleChange_Kind as Kind, ConsoleService, SeeRightsResponseSchema } from "../schema/pipecd/v1/console_pb";
 import { GetMeResponseSchema } from "../schema/web/project_pb";
 import { WebService } from "../schema/web/service_pb";
 import { type Navigation, Session, SessionContext } from "../session";
 
 type Handler = (request: unknown) => unknown;
+
+const numbers = (names: object): number[] => Object.values(names).filter((value): value is number => typeof value === "number");
+
+/** Of the role Admin. */
+const EVERY_RIGHT = create(SeeRightsResponseSchema, {
+  rights: numbers(Resource).flatMap((resource) => numbers(Action).map((action) => ({ resource, action }))),
+});
 
 /** Answers each call with an empty response, unless there is a handler for its name. */
 export class ControlPlane {
@@ -27,6 +38,7 @@ export class ControlPlane {
   readonly calls: string[] = [];
   readonly handlers: Record<string, Handler> = {
     getMe: () => create(GetMeResponseSchema, { subject: this.user, projectId: "quickstart" }),
+    seeRights: () => EVERY_RIGHT,
   };
   /** Empty if no user is signed in. */
   user = "ada";

@@ -1,5 +1,6 @@
 // Actions on several applications at the same time, with the result of each.
 
+import type { DescMethod } from "@bufbuild/protobuf";
 import { Button, Group, Modal, Stack, Text } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
@@ -7,12 +8,15 @@ import { type ReactNode, useState } from "react";
 import { errorMessage, webClient } from "../../api";
 import { useChange } from "../../changes";
 import { deploymentLink, failureMessage, waitForResult } from "../../commands";
+import { ActionButton } from "../../components/action-button";
 import { StatusIcon } from "../../components/status";
 import type { StatusDisplay } from "../../display-names";
-import { IconPlayerPause, IconPlayerPlay, IconRefresh, IconTag } from "../../icons";
+import { type Icon, IconPlayerPause, IconPlayerPlay, IconRefresh, IconTag } from "../../icons";
 import { key } from "../../queries";
 import type { Application } from "../../schema/model/application_pb";
 import { CommandStatus } from "../../schema/model/command_pb";
+import { WebService } from "../../schema/web/service_pb";
+import { useMay } from "../../use-may";
 import classes from "./bulk-actions.module.css";
 import { LabelsDialog } from "./labels-dialog";
 import { runAll } from "./run-all";
@@ -28,6 +32,12 @@ interface Result {
 const CONCURRENCY = 6;
 const WAITING: Result = { status: { text: "Waiting", tone: "quiet" }, detail: "" };
 const SENT: Result = { status: { text: "Sent", tone: "busy" }, detail: "Sent to the piped. Waiting for a response…" };
+const ACTIONS: Record<Verb, { Icon: Icon; method: DescMethod }> = {
+  Sync: { Icon: IconRefresh, method: WebService.method.syncApplication },
+  Enable: { Icon: IconPlayerPlay, method: WebService.method.enableApplication },
+  Disable: { Icon: IconPlayerPause, method: WebService.method.disableApplication },
+};
+const VERBS = Object.keys(ACTIONS) as Verb[];
 const CONSEQUENCES: Record<Verb, string> = {
   Sync: "The newest commit of each is deployed.",
   Enable: "The pipeds compare them with Git again and deploy commits made in the meantime.",
@@ -42,21 +52,29 @@ interface BulkActionsProps {
 export function BulkActions({ selected, clear }: BulkActionsProps) {
   const [verb, setVerb] = useState<Verb | null>(null);
   const [labelling, setLabelling] = useState(false);
+  const may = useMay();
+  const included = (chosen: Verb) => selected.filter((application) => may(ACTIONS[chosen].method, application));
   return (
     <>
       <Group gap="xs" className={classes.bar} role="group" aria-label="Actions on the selected applications">
         <Text size="sm" fw={600}>
           {selected.length} selected
         </Text>
-        <Button size="compact-sm" variant="default" leftSection={<IconRefresh size={14} aria-hidden />} onClick={() => setVerb("Sync")}>
-          Sync
-        </Button>
-        <Button size="compact-sm" variant="default" leftSection={<IconPlayerPlay size={14} aria-hidden />} onClick={() => setVerb("Enable")}>
-          Enable
-        </Button>
-        <Button size="compact-sm" variant="default" leftSection={<IconPlayerPause size={14} aria-hidden />} onClick={() => setVerb("Disable")}>
-          Disable
-        </Button>
+        {VERBS.filter((name) => may(ACTIONS[name].method)).map((name) => {
+          const { Icon: ActionIcon } = ACTIONS[name];
+          return (
+            <ActionButton
+              key={name}
+              size="compact-sm"
+              variant="default"
+              leftSection={<ActionIcon size={14} aria-hidden />}
+              blocked={included(name).length > 0 ? "" : "Your roles include none of the selected applications."}
+              onClick={() => setVerb(name)}
+            >
+              {name}
+            </ActionButton>
+          );
+        })}
         <Button size="compact-sm" variant="default" leftSection={<IconTag size={14} aria-hidden />} onClick={() => setLabelling(true)}>
           Labels
         </Button>
@@ -64,7 +82,7 @@ export function BulkActions({ selected, clear }: BulkActionsProps) {
           Clear selection
         </Button>
       </Group>
-      {verb && <BulkDialog verb={verb} applications={selected} close={() => setVerb(null)} />}
+      {verb && <BulkDialog verb={verb} applications={included(verb)} selected={selected.length} close={() => setVerb(null)} />}
       {labelling && <LabelsDialog applications={selected} close={() => setLabelling(false)} />}
     </>
   );
@@ -72,14 +90,18 @@ export function BulkActions({ selected, clear }: BulkActionsProps) {
 
 interface BulkDialogProps {
   verb: Verb;
+  /** The selected ones that the user's roles include. */
   applications: Application[];
+  /** How many are selected. */
+  selected: number;
   close: () => void;
 }
 
-function BulkDialog({ verb, applications: selected, close }: BulkDialogProps) {
+function BulkDialog({ verb, applications: included, selected, close }: BulkDialogProps) {
   const client = useQueryClient();
   /** As selected when the dialog opened: the list behind it changes meanwhile. */
-  const [applications] = useState(selected);
+  const [applications] = useState(included);
+  const [leftOut] = useState(selected - included.length);
   const [results, setResults] = useState<ReadonlyMap<string, Result> | null>(null);
   const set = (id: string, result: Result) => setResults((current) => new Map(current).set(id, result));
   const run = async ({ id }: Application) => {
@@ -113,7 +135,11 @@ function BulkDialog({ verb, applications: selected, close }: BulkDialogProps) {
   return (
     <Modal opened onClose={close} title={`${verb} ${count}?`} size="lg" closeButtonProps={{ "aria-label": "Close" }}>
       <Stack gap="md">
-        <Text size="sm">{CONSEQUENCES[verb]}</Text>
+        <Text size="sm">
+          {CONSEQUENCES[verb]}
+          {leftOut > 0 &&
+            ` ${leftOut} of the ${leftOut + applications.length} selected ${leftOut === 1 ? "is" : "are"} left out, which your roles do not include.`}
+        </Text>
         <ul className={classes.results} aria-label="Results" aria-live="polite">
           {applications.map(({ id, name }) => {
             const result = results?.get(id);

@@ -7,7 +7,7 @@ import { useNavigate } from "react-router";
 
 import { IconSearch } from "../../icons";
 import classes from "./commands.module.css";
-import { HELP, PAGE_SHORTCUTS, PALETTE_KEYS, SEARCH, useShortcuts, useShortcutsEnabled } from "./shortcuts";
+import { HELP, PALETTE_KEYS, SEARCH, usePageShortcuts, useShortcuts, useShortcutsEnabled } from "./shortcuts";
 
 const Palette = lazy(async () => ({ default: (await import("./palette")).Palette }));
 const MODIFIER = /Mac|iPhone|iPad/.test(navigator.userAgent) ? "⌘" : "Ctrl";
@@ -29,7 +29,8 @@ export function Commands() {
     else open();
   };
   useHotkeys(PALETTE_KEYS.map((keys) => [keys, open]), []);
-  const pages = PAGE_SHORTCUTS.map(({ keys, to }) => [keys, () => void navigate(to)] as const);
+  const pageShortcuts = usePageShortcuts();
+  const pages = pageShortcuts.map(({ keys, to }) => [keys, () => void navigate(to)] as const);
   useShortcuts({ ...Object.fromEntries(pages), [SEARCH.keys]: search, [HELP.keys]: () => setHelping(true) }, enabled);
   return (
     <>
@@ -56,7 +57,7 @@ export function Commands() {
         <Stack gap="md">
           <Table aria-label="Keyboard shortcuts">
             <Table.Tbody>
-              {[{ keys: `${MODIFIER} K`, text: "Search or jump to anything" }, SEARCH, ...PAGE_SHORTCUTS, HELP].map(
+              {[{ keys: `${MODIFIER} K`, text: "Search or jump to anything" }, SEARCH, ...pageShortcuts, HELP].map(
                 ({ keys, text }) => (
                   <Table.Tr key={keys}>
                     <Table.Td>{text}</Table.Td>

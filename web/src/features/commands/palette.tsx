@@ -15,9 +15,11 @@ import { deploymentDisplay, syncStatusDisplay } from "../../display-names";
 import { IconKeyboard, IconMoon, IconPlus, IconSearch, IconStar, IconSun } from "../../icons";
 import { kindName, kindOf } from "../../kinds";
 import { PAGE_ICONS } from "../../page-icons";
-import { paletteQuery } from "../../queries";
+import { foundApplicationsQuery, foundDeploymentsQuery } from "../../queries";
+import { WebService } from "../../schema/web/service_pb";
+import { useMay } from "../../use-may";
 import { useFavourites } from "../favourites/favourites";
-import { PAGE_SHORTCUTS } from "./shortcuts";
+import { usePageShortcuts } from "./shortcuts";
 
 const [store, palette] = createSpotlight();
 const DEBOUNCE_MS = 150;
@@ -92,7 +94,9 @@ const matching = (items: Item[], query: string): Item[] => {
 function useFound(search: string, opened: boolean): [string, Item[]][] {
   const navigate = useNavigate();
   const { favourites } = useFavourites();
-  const { data } = useQuery({ ...paletteQuery(search), enabled: opened && search !== "" });
+  const enabled = opened && search !== "";
+  const foundApplications = useQuery({ ...foundApplicationsQuery(search), enabled }).data ?? [];
+  const foundDeployments = useQuery({ ...foundDeploymentsQuery(search), enabled }).data ?? [];
   if (!search) {
     const items = favourites.map(({ id, name }) => ({
       id: `favourite-${id}`,
@@ -102,14 +106,14 @@ function useFound(search: string, opened: boolean): [string, Item[]][] {
     }));
     return [["Favourites", items]];
   }
-  const applications = (data?.applications ?? []).map((application) => ({
+  const applications = foundApplications.map((application) => ({
     id: application.id,
     label: application.name,
     description: [kindName(kindOf(application)), ...Object.entries(application.labels).map((pair) => pair.join(":"))].join(" · "),
     icon: <StatusIcon status={syncStatusDisplay(displayedSyncStatus(application))} />,
     run: () => navigate(`/applications/${application.id}`),
   }));
-  const deployments = (data?.deployments ?? []).map((deployment) => ({
+  const deployments = foundDeployments.map((deployment) => ({
     id: deployment.id,
     label: deployment.applicationName,
     description: `${deployment.trigger?.commit?.hash.slice(0, 7) ?? ""} ${deployment.trigger?.commit?.message.split("\n")[0] ?? ""}`,
@@ -124,7 +128,7 @@ function useFound(search: string, opened: boolean): [string, Item[]][] {
 
 function usePages(): Item[] {
   const navigate = useNavigate();
-  return PAGE_SHORTCUTS.map(({ to, text, keys }) => {
+  return usePageShortcuts().map(({ to, text, keys }) => {
     const Icon = PAGE_ICONS[to];
     return {
       id: to,
@@ -139,9 +143,12 @@ function usePages(): Item[] {
 function useActions(showHelp: () => void): Item[] {
   const navigate = useNavigate();
   const { setColorScheme } = useMantineColorScheme();
+  const may = useMay();
+  const add = { id: "add", label: "Add application", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/applications/add") };
+  const register = { id: "piped", label: "Register piped", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/pipeds?register") };
   return [
-    { id: "add", label: "Add application", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/applications/add") },
-    { id: "piped", label: "Register piped", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/pipeds?register") },
+    ...(may(WebService.method.addApplication) ? [add] : []),
+    ...(may(WebService.method.registerPiped) ? [register] : []),
     { id: "light", label: "Use light colours", icon: <IconSun size={18} aria-hidden />, run: () => setColorScheme("light") },
     { id: "dark", label: "Use dark colours", icon: <IconMoon size={18} aria-hidden />, run: () => setColorScheme("dark") },
     { id: "help", label: "Show the keyboard shortcuts", icon: <IconKeyboard size={18} aria-hidden />, run: showHelp },

@@ -4,6 +4,8 @@ import { useLocalStorage } from "@mantine/hooks";
 import { useEffect, useRef } from "react";
 
 import type { PAGE_ICONS } from "../../page-icons";
+import { forbiddenPage } from "../../page-rights";
+import { useMay } from "../../use-may";
 
 export interface Shortcut {
   /** One key, or two separated by a space, as `KeyboardEvent.key` names them. */
@@ -11,7 +13,7 @@ export interface Shortcut {
   text: string;
 }
 
-export const PAGE_SHORTCUTS: readonly (Shortcut & { to: keyof typeof PAGE_ICONS })[] = [
+const PAGE_SHORTCUTS: readonly (Shortcut & { to: keyof typeof PAGE_ICONS })[] = [
   { keys: "g a", text: "Applications", to: "/applications" },
   { keys: "g d", text: "Deployments", to: "/deployments" },
   { keys: "g n", text: "Needs attention", to: "/attention" },
@@ -21,6 +23,12 @@ export const PAGE_SHORTCUTS: readonly (Shortcut & { to: keyof typeof PAGE_ICONS 
 export const SEARCH: Shortcut = { keys: "/", text: "Search the list, or everything" };
 export const HELP: Shortcut = { keys: "?", text: "Show the keyboard shortcuts" };
 export const PALETTE_KEYS = ["mod + K"];
+
+/** Of the pages that the user's roles include. */
+export function usePageShortcuts() {
+  const may = useMay();
+  return PAGE_SHORTCUTS.filter(({ to }) => !forbiddenPage(may, to));
+}
 
 /** A second key must follow within this time. */
 const SEQUENCE_MS = 1_500;

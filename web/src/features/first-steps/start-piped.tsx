@@ -12,6 +12,8 @@ import { connectionStatusDisplay } from "../../display-names";
 import { kindName } from "../../kinds";
 import { type Endpoint, endpointQuery, pipedsQuery, suggestionsQuery } from "../../queries";
 import { Piped_ConnectionStatus } from "../../schema/model/piped_pb";
+import { WebService } from "../../schema/web/service_pb";
+import { useMay } from "../../use-may";
 import { isLoopback, type PipedSettings, pipedConfiguration, places, type Platform, PLATFORMS } from "./start-commands";
 
 type StartPipedProps = Pick<PipedSettings, "pipedId" | "pipedKey" | "projectId">;
@@ -113,6 +115,7 @@ const NOT_CONNECTED = { text: "Not connected yet", tone: "waiting" } as const;
 function ConnectionState({ pipedId }: { pipedId: string }) {
   const pipeds = useQuery(pipedsQuery);
   const suggestions = useQuery(suggestionsQuery);
+  const may = useMay();
   const status = pipeds.data?.find(({ id }) => id === pipedId)?.status;
   if (status !== Piped_ConnectionStatus.ONLINE) {
     return (
@@ -130,9 +133,11 @@ function ConnectionState({ pipedId }: { pipedId: string }) {
         {count === 0
           ? "No application files found in Git yet. "
           : `${count === 1 ? "1 application" : `${count} applications`} found in Git. `}
-        <Anchor component={Link} to="/applications/add" inherit>
-          Add application
-        </Anchor>
+        {may(WebService.method.addApplication) && (
+          <Anchor component={Link} to="/applications/add" inherit>
+            Add application
+          </Anchor>
+        )}
       </Text>
     </Group>
   );

@@ -6,6 +6,7 @@ import { PipelineStageSchema, StageStatus } from "../../schema/model/stage_pb";
 import { ALL_NOTICES, type Audience, isOwn, NoticeTracker, parseSettings } from "./notices";
 
 const SINCE = 1000;
+const everyCall = () => true;
 const everything: Audience = { settings: ALL_NOTICES, user: "ada", favouriteIds: new Set(["app"]) };
 
 interface Properties {
@@ -39,7 +40,7 @@ function deployment({ id = "d", createdAt = SINCE, status, waits, approvers = ""
 
 /** The notices of one more state of a deployment, in the tab that shows them. */
 function found(tracker: NoticeTracker, properties: Properties, audience: Audience | null = everything) {
-  tracker.update([deployment(properties)], "ada", audience);
+  tracker.update([deployment(properties)], "ada", everyCall, audience);
   return tracker.take();
 }
 
@@ -80,14 +81,14 @@ test("without an audience, changes are remembered and not notified later", () =>
 test("a tab that takes over shows what the other one has not shown", () => {
   const [first, second] = [new NoticeTracker(SINCE), new NoticeTracker(SINCE)];
   const both = (properties: Properties) => {
-    for (const tracker of [first, second]) tracker.update([deployment(properties)], "ada", everything);
+    for (const tracker of [first, second]) tracker.update([deployment(properties)], "ada", everyCall, everything);
   };
   both({ id: "a", ...ENDED });
   for (const { id } of first.take()) second.shownElsewhere(id);
   // The other tab may say so before this one has seen the change.
-  first.update([deployment({ id: "b", ...ENDED })], "ada", everything);
+  first.update([deployment({ id: "b", ...ENDED })], "ada", everyCall, everything);
   for (const { id } of first.take()) second.shownElsewhere(id);
-  second.update([deployment({ id: "b", ...ENDED })], "ada", everything);
+  second.update([deployment({ id: "b", ...ENDED })], "ada", everyCall, everything);
   // Not shown by the first one, which is closed: one is still true, one was approved meanwhile.
   both({ id: "c", ...ENDED });
   both({ id: "d", waits: true });
@@ -116,7 +117,7 @@ test("a command of another user on the user's commit is not the user's", () => {
 
 test("running deployments that a list no longer shows are loaded one by one", () => {
   const tracker = new NoticeTracker(SINCE);
-  tracker.update([deployment({ id: "running" }), deployment({ id: "over", ...ENDED })], "ada", null);
+  tracker.update([deployment({ id: "running" }), deployment({ id: "over", ...ENDED })], "ada", everyCall, null);
   expect(tracker.missing([])).toEqual(["running"]);
   expect(tracker.missing([deployment({ id: "running" })])).toEqual([]);
   tracker.forget("running");

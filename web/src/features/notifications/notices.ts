@@ -3,6 +3,7 @@
 import { awaitsApprovalOf } from "../../attention";
 import { deploymentStatusDisplay, isDeploymentCompleted } from "../../display-names";
 import { describeFailure } from "../../failure";
+import type { May } from "../../rights";
 import { type Deployment, DeploymentStatus } from "../../schema/model/deployment_pb";
 import { canApprove } from "../../stages";
 
@@ -46,9 +47,9 @@ export interface Notice {
 }
 
 /** The state of a deployment that notices are about: the stage that waits for the user, how it ended, or empty. */
-function noticeState(deployment: Deployment, user: string): string {
+function noticeState(deployment: Deployment, user: string, may: May): string {
   if (isDeploymentCompleted(deployment.status)) return `ended ${String(deployment.status)}`;
-  return awaitsApprovalOf(deployment, user) ? `waiting ${deployment.stages.find(canApprove)?.id ?? ""}` : "";
+  return awaitsApprovalOf(deployment, user, may) ? `waiting ${deployment.stages.find(canApprove)?.id ?? ""}` : "";
 }
 
 /** Whether the user triggered it. A commit's author is a name, an e-mail address, or both. */
@@ -101,11 +102,14 @@ export class NoticeTracker {
   /** `since` is when it began to watch, in seconds since 1970: what was so before is not news. */
   constructor(private readonly since: number) {}
 
-  /** Finds what has changed since the last call, for an audience. Without an audience, only remembers the states. */
-  update(deployments: readonly Deployment[], user: string, audience: Audience | null): void {
+  /**
+   * Finds what has changed since the last call, for an audience. Without an audience, only remembers the states. Approvals
+   * are those that the rights of the user include.
+   */
+  update(deployments: readonly Deployment[], user: string, may: May, audience: Audience | null): void {
     for (const deployment of deployments) {
       const { id } = deployment;
-      const state = noticeState(deployment, user);
+      const state = noticeState(deployment, user, may);
       const isNew = Number(deployment.createdAt) >= this.since;
       const before = this.#states.get(id) ?? (isNew ? "" : state);
       this.#states.set(id, state);

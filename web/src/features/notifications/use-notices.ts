@@ -7,7 +7,9 @@ import { useNavigate } from "react-router";
 
 import { useLiveUpdates } from "../../live";
 import { deploymentQuery, recentDeploymentsQuery, runningDeploymentsQuery } from "../../queries";
+import { ConsoleService } from "../../schema/pipecd/v1/console_pb";
 import type { GetMeResponse } from "../../schema/web/project_pb";
+import { useMay } from "../../use-may";
 import { useFavourites } from "../favourites/favourites";
 import { showNotice, useIsLeader, usePermission, useShownElsewhere } from "./browser";
 import { type Audience, type NoticeSettings, NoticeTracker, parseSettings } from "./notices";
@@ -36,8 +38,10 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
   const announce = useShownElsewhere(name, enabled, (id) => {
     tracker.shownElsewhere(id);
   });
-  const recent = useQuery({ ...recentDeploymentsQuery, enabled }).data;
-  const running = useQuery({ ...runningDeploymentsQuery, enabled }).data;
+  const may = useMay();
+  const listed = enabled && may(ConsoleService.method.pageDeployments);
+  const recent = useQuery({ ...recentDeploymentsQuery, enabled: listed }).data;
+  const running = useQuery({ ...runningDeploymentsQuery, enabled: listed }).data;
 
   // Only this tab needs the change feed while it is hidden: browsers limit the connections to one host.
   useEffect(() => liveUpdates.stayConnected(leads), [liveUpdates, leads]);
@@ -49,7 +53,7 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
     const favouriteIds = new Set(favourites.map(({ id }) => id));
     const audience: Audience | null = settings && { settings, user, favouriteIds };
     const notify = (changed: typeof deployments) => {
-      tracker.update(changed, user, audience);
+      tracker.update(changed, user, may, audience);
       for (const notice of leads ? tracker.take() : []) {
         showNotice(notice, (to) => void navigate(to));
         announce(notice.id);
@@ -61,5 +65,5 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
       const load = client.fetchQuery({ ...deploymentQuery(id), staleTime: 0 });
       void load.then(({ record }) => (record ? notify([record]) : tracker.forget(id)), () => tracker.forget(id));
     }
-  }, [recent, running, leads, settings, user, favourites, tracker, announce, client, navigate]);
+  }, [recent, running, leads, settings, user, may, favourites, tracker, announce, client, navigate]);
 }

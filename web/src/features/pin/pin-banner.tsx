@@ -11,13 +11,16 @@ import { RelativeTime, useNow } from "../../components/time";
 import { IconPin } from "../../icons";
 import { key } from "../../queries";
 import type { Application } from "../../schema/model/application_pb";
+import { ConsoleService } from "../../schema/pipecd/v1/console_pb";
 import { formatDateTime } from "../../time";
+import { useMay } from "../../use-may";
 import { activePin } from "./pin";
 
 const COMMITS_SHOWN = 5;
 
 export function PinBanner({ application }: { application: Application }) {
   const pin = activePin(application, useNow());
+  const may = useMay();
   const dialog = useDialog<"unpin">();
   const unpin = useChange(() => consoleClient.unpin({ applicationId: application.id }), [key.application(application.id)]);
   return (
@@ -67,11 +70,13 @@ export function PinBanner({ application }: { application: Application }) {
                 )}
               </div>
             )}
-            <Group gap="xs">
-              <Button size="compact-sm" variant="default" onClick={() => dialog.open("unpin")}>
-                Remove pin
-              </Button>
-            </Group>
+            {may(ConsoleService.method.unpin, application) && (
+              <Group gap="xs">
+                <Button size="compact-sm" variant="default" onClick={() => dialog.open("unpin")}>
+                  Remove pin
+                </Button>
+              </Group>
+            )}
           </Stack>
         </Alert>
       )}

@@ -10,6 +10,12 @@ export function activePin(application: Pick<Application, "pin">, now: number): A
   return pin && (pin.until === 0n || now < Number(pin.until)) ? pin : null;
 }
 
+/** Why the newest commit of the application cannot be deployed at `now`, as a sentence; empty if it can. */
+export function syncObstacle(application: Pick<Application, "pin" | "disabled">, now: number): string {
+  if (application.disabled) return "The application is disabled: enable it to deploy the newest commit.";
+  return activePin(application, now) ? "The application is pinned: remove the pin to deploy the newest commit." : "";
+}
+
 /** Of a connected agent that is PipeCD's: it deploys only the newest commit. */
 export function canRollBack(piped: Pick<Piped, "version" | "package"> | undefined): boolean {
   return !piped?.version || piped.package === "pipecd";

@@ -1,11 +1,12 @@
 // Rolls an application back to an earlier deployment and pins it there.
 
-import { ActionIcon, Alert, Button, Group, Modal, Select, Stack, Text, Textarea } from "@mantine/core";
+import { Alert, Button, Group, Modal, Select, Stack, Text, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
 import { consoleClient } from "../../api";
 import { deploymentLink, useCommand } from "../../commands";
+import { ActionButton, IconAction } from "../../components/action-button";
 import { CommitLine } from "../../components/commit";
 import { DetailList } from "../../components/detail-list";
 import { RelativeTime } from "../../components/time";
@@ -18,6 +19,8 @@ import { applicationQuery, pipedsQuery } from "../../queries";
 import type { Deployment } from "../../schema/model/deployment_pb";
 import { DeploymentStatus } from "../../schema/model/deployment_pb";
 import { SyncStrategy } from "../../schema/model/strategy_pb";
+import { ConsoleService } from "../../schema/pipecd/v1/console_pb";
+import { useMay } from "../../use-may";
 import { canRollBack, PIN_LIFETIMES } from "./pin";
 
 const STRATEGIES = [
@@ -33,22 +36,32 @@ interface RollBackProps {
   compact?: boolean;
 }
 
-/** Nothing for a deployment that did not succeed. */
+/** Nothing for a deployment that did not succeed, or whose application was deleted or is not included in the roles. */
 export function RollBackButton({ deployment, compact = false }: RollBackProps) {
   const [opened, setOpened] = useState(false);
-  if (deployment.status !== DeploymentStatus.DEPLOYMENT_SUCCESS) return null;
+  const may = useMay();
+  const offered = deployment.status === DeploymentStatus.DEPLOYMENT_SUCCESS && may(ConsoleService.method.rollBackTo);
+  const application = useQuery({ ...applicationQuery(deployment.applicationId), enabled: offered }).data?.record;
+  if (!offered || !application || application.deleted) return null;
+  if (!may(ConsoleService.method.rollBackTo, application)) return null;
+  const blocked = application.disabled ? "The application is disabled: enable it to roll it back." : "";
   const commit = deployment.trigger?.commit?.hash.slice(0, 7) ?? "";
   const open = () => setOpened(true);
   return (
     <>
       {compact ? (
-        <ActionIcon variant="subtle" color="gray" aria-label={`Roll back to ${commit}`} title={`Roll back to ${commit}`} onClick={open}>
+        <IconAction label={`Roll back to ${commit}`} blocked={blocked} onClick={open}>
           <IconRestore size={17} aria-hidden />
-        </ActionIcon>
+        </IconAction>
       ) : (
-        <Button variant="default" leftSection={<IconRestore size={16} aria-hidden />} onClick={open}>
+        <ActionButton
+          variant="default"
+          leftSection={<IconRestore size={16} aria-hidden />}
+          blocked={blocked}
+          onClick={open}
+        >
           Roll back to this
-        </Button>
+        </ActionButton>
       )}
       {opened && <RollBackDialog deployment={deployment} close={() => setOpened(false)} />}
     </>

@@ -15,10 +15,11 @@ import { ReceiverItem } from "./receiver-item";
 import classes from "./receivers.module.css";
 import { ReceiverForm } from "./receiver-form";
 
-export function ProjectReceivers() {
+/** `mayChange`: whether the user's roles allow to change and test them. */
+export function ProjectReceivers({ mayChange }: { mayChange: boolean }) {
   const [adding, setAdding] = useState(false);
   const receivers = useQuery(projectReceiversQuery);
-  const readOnly = receivers.data?.readOnly ?? true;
+  const readOnly = !mayChange || (receivers.data?.readOnly ?? true);
   return (
     <Section
       title="Notifications"
@@ -48,6 +49,7 @@ export function ProjectReceivers() {
             <Receiver
               key={receiver.name}
               receiver={receiver}
+              mayTest={mayChange}
               settings={readOnly ? undefined : receivers.data.settings.find(({ name }) => name === receiver.name)}
             />
           ))}
@@ -60,11 +62,12 @@ export function ProjectReceivers() {
 
 interface ReceiverProps {
   receiver: ReceiverStatus;
+  mayTest: boolean;
   /** Undefined if it cannot be changed here. */
   settings?: ProjectReceiver;
 }
 
-function Receiver({ receiver, settings }: ReceiverProps) {
+function Receiver({ receiver, mayTest, settings }: ReceiverProps) {
   const dialog = useDialog<"edit" | "delete">();
   const { name } = receiver;
   const remove = useChange(() => consoleClient.deleteProjectReceiver({ name }), [projectReceiversQuery.queryKey]);
@@ -74,6 +77,7 @@ function Receiver({ receiver, settings }: ReceiverProps) {
         receiver={receiver}
         test={() => consoleClient.testProjectReceiver({ name })}
         query={projectReceiversQuery}
+        readOnly={!mayTest}
         actions={
           settings && (
             <>

@@ -7,6 +7,8 @@ import { consoleClient } from "../../api";
 import { ErrorAlert } from "../../components/error-alert";
 import { receiversQuery } from "../../queries";
 import type { Piped } from "../../schema/model/piped_pb";
+import { ConsoleService } from "../../schema/pipecd/v1/console_pb";
+import { useMay } from "../../use-may";
 import { ReceiverItem } from "./receiver-item";
 import classes from "./receivers.module.css";
 
@@ -32,6 +34,7 @@ export function ReceiversDialog({ piped, opened, close }: ReceiversDialogProps) 
 
 function Receivers({ pipedId }: { pipedId: string }) {
   const receivers = useQuery(receiversQuery(pipedId));
+  const may = useMay();
   if (receivers.isError && !receivers.data) {
     return <ErrorAlert title="The receivers could not be loaded" error={receivers.error} retry={receivers.refetch} />;
   }
@@ -52,6 +55,7 @@ function Receivers({ pipedId }: { pipedId: string }) {
           receiver={receiver}
           test={() => consoleClient.testReceiver({ pipedId, receiver: receiver.name })}
           query={receiversQuery(pipedId)}
+          readOnly={!may(ConsoleService.method.testReceiver)}
         />
       ))}
     </ul>

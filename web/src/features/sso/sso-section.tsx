@@ -33,13 +33,14 @@ interface SsoSectionProps {
   project: Project;
 }
 
-export function SsoSection({ settings, project }: SsoSectionProps) {
+/** `readOnly`: the project or the user's roles do not allow a change. */
+export function SsoSection({ settings, project, readOnly }: SsoSectionProps & { readOnly: boolean }) {
   const dialog = useDialog<"edit" | "remove">();
   const remove = useProjectChange(() => consoleClient.removeSSO({}));
   const stray = useProjectChange((allowStrayAsViewer: boolean) =>
     consoleClient.updateProject({ description: project.desc, allowStrayAsViewer }),
   );
-  const { readOnly, ssoTitle } = settings;
+  const { ssoTitle } = settings;
   const shared = project.sharedSsoName;
   const changeable = !readOnly && !shared;
   const oidc = project.sso?.oidc;

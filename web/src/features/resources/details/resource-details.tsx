@@ -8,8 +8,10 @@ import { errorMessage } from "../../../api";
 import { CopyIcon } from "../../../components/copy";
 import { Diff } from "../../../components/diff";
 import { RelativeTime } from "../../../components/time";
-import { resourceQuery } from "../../../queries";
+import { applicationQuery, resourceQuery } from "../../../queries";
+import { ConsoleService } from "../../../schema/pipecd/v1/console_pb";
 import type { ResourceDetails as Details, ResourceEvent } from "../../../schema/pipecd/v1/details_pb";
+import { useMay } from "../../../use-may";
 import { ContainerLogView } from "./container-log-view";
 import classes from "./details.module.css";
 
@@ -57,6 +59,9 @@ function Notes({ notes }: { notes: readonly string[] }) {
 }
 
 function DetailsTabs({ details, applicationId, resourceId }: ResourceDetailsProps & { details: Details }) {
+  const application = useQuery(applicationQuery(applicationId)).data?.record;
+  const may = useMay();
+  const mayRead = application && may(ConsoleService.method.followContainerLog, application);
   const warnings = details.events.filter(({ warning }) => warning).length;
   return (
     <Tabs defaultValue="live" keepMounted={false}>
@@ -74,7 +79,7 @@ function DetailsTabs({ details, applicationId, resourceId }: ResourceDetailsProp
         >
           Events
         </Tabs.Tab>
-        {details.containers.length > 0 && <Tabs.Tab value="logs">Logs</Tabs.Tab>}
+        {details.containers.length > 0 && mayRead && <Tabs.Tab value="logs">Logs</Tabs.Tab>}
       </Tabs.List>
       <Tabs.Panel value="live">
         <Manifest text={details.live} label="live manifest" missing="The resource does not exist." />
