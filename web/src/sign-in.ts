@@ -53,6 +53,17 @@ export async function fetchProvider(project: string, signal: AbortSignal): Promi
   return response.ok ? ((await response.json()) as Provider | null) : null;
 }
 
+/**
+ * `address` as a path of this console, or `otherwise`: a crafted link must not lead to another site after login. It is
+ * read as the browser would, which for example ignores tabs in addresses, and takes `/\` for `//`.
+ */
+export function localPath(address: string | null, otherwise: string): string {
+  const { origin } = window.location;
+  const url = address?.startsWith("/") && URL.canParse(address, origin) ? new URL(address, origin) : null;
+  if (url?.origin !== origin || url.pathname.startsWith("//")) return otherwise;
+  return url.pathname + url.search + url.hash;
+}
+
 /** The link that starts a sign-in by the provider, and afterwards leads to the path `next`. */
 export function ssoLink(project: string, next: string): string {
   return `/auth/login?${new URLSearchParams({ project, next }).toString()}`;

@@ -11,14 +11,9 @@ import { Logo } from "../components/logo";
 import { ThemeMenu } from "../components/theme-menu";
 import { meQuery } from "../queries";
 import { consumeSessionNotice, useSession } from "../session";
-import { consumeErrorCookie, fetchProvider, signIn, ssoLink } from "../sign-in";
+import { consumeErrorCookie, fetchProvider, localPath, signIn, ssoLink } from "../sign-in";
 
 const LAST_PROJECT = "pipecd.project";
-
-/** Accepts only paths of this console, so that a crafted link cannot redirect to another site after login. */
-function safeNext(next: string | null): string {
-  return next && /^\/(?![/\\])/.test(next) ? next : "/applications";
-}
 
 export function LoginPage() {
   const [params] = useSearchParams();
@@ -27,7 +22,7 @@ export function LoginPage() {
   const client = useQueryClient();
   const session = useSession();
   const [notice] = useState(consumeSessionNotice);
-  const next = safeNext(params.get("next"));
+  const next = localPath(params.get("next"), "/applications");
   const [project, setProject] = useState(params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "");
   const [wanted] = useDebouncedValue(project.trim(), 300);
   const { data: provider } = useQuery({
