@@ -5,10 +5,11 @@ where the loop is blocked, while it is.
 """
 
 import asyncio
-import sys
+import faulthandler
+import re
+import tempfile
 import threading
 import time
-import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ BLOCKED_SECONDS = Counter(
 )
 #: Frames of the stack that are logged, the innermost ones.
 _MAX_FRAMES = 12
+#: Of the text of `faulthandler`: the innermost frame of each thread comes first.
+_THREAD = re.compile(r"(Current t|T)hread 0x(?P<ident>[0-9a-f]+) ")
+_FRAME = re.compile(r'  File "(?P<file>.*)", line (?P<line>[0-9]+|\?+) in (?P<function>.*)')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,23 @@ class Watchdog:
 
 
 def _frames(thread: int) -> list[str]:
-    """The innermost frames of a thread, as `file:line function`: code only, no values."""
-    frame = sys._current_frames().get(thread)
-    frames = traceback.extract_stack(frame)[-_MAX_FRAMES:] if frame else []
-    return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in frames]
+    """The innermost frames of a thread, as `file:line function`: code only, no values.
+
+    From the text of `faulthandler`, which makes no objects: with those of `sys._current_frames`, an interpreter
+    of Python 3.11 ended with a segmentation fault. Empty if there are too many threads, or no temporary files.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            faulthandler.dump_traceback(file, all_threads=True)
+            file.seek(0)
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    frames: list[str] = []
+    of_thread = False
+    for line in text.splitlines():
+        if header := _THREAD.match(line):
+            of_thread = int(header["ident"], 16) == thread
+        elif of_thread and (frame := _FRAME.match(line)):
+            frames.append("{file}:{line} {function}".format_map(frame.groupdict()))
+    return frames[:_MAX_FRAMES][::-1]
