@@ -1,9 +1,15 @@
 // @vitest-environment jsdom
-import { cleanup, configure, fireEvent, screen, waitFor } from "@testing-library/react";
+import { MantineProvider } from "@mantine/core";
+import { QueryClientProvider } from "@tanstack/react-query";
+import { act, cleanup, configure, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { Suspense, use } from "react";
+import { MemoryRouter } from "react-router";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { ConsoleChange_Kind as Kind } from "./schema/pipecd/v1/console_pb";
-import { consumeSessionNotice } from "./session";
+import { LoginPage } from "./pages/login";
+import { createQueryClient } from "./query-client";
+import { Session, SessionContext, sessionNotice } from "./session";
 import { ControlPlane, type OpenConsole, openConsole, stubBrowser } from "./testing/console";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -33,8 +39,7 @@ test("a session that was ended elsewhere leaves the document, and the login page
   plane.announce(Kind.DEPLOYMENT_CHAIN);
   await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
   expect(screen.queryByRole("heading", { name: "Chains" })).toBeNull();
-  expect(consumeSessionNotice()).toBe(ENDED);
-  expect(consumeSessionNotice()).toBe("");
+  expect(sessionNotice()).toBe(ENDED);
 });
 
 test("who is not signed in comes back to the same place of the same page after login", async () => {
@@ -45,10 +50,42 @@ test("who is not signed in comes back to the same place of the same page after l
   const { pathname, search } = router.state.location;
   expect([pathname, new URLSearchParams(search).get("next")]).toEqual(["/login", "/deployments/x?stage=a#log"]);
   expect(screen.getByRole("status").textContent).toBe(ENDED);
+  expect(sessionNotice()).toBe("");
   // As another tab would.
   plane.user = "ada";
   await open(plane, "/chains");
   await waitFor(() => expect(navigation.open).toHaveBeenCalledWith("/deployments/x?stage=a#log"));
+});
+
+test("the login page says it also if React renders it twice", async () => {
+  new ControlPlane().user = "";
+  sessionStorage.setItem("pipecd.session-notice", "ended");
+  document.cookie = "error=The%20provider%20refused";
+  const loaded = Promise.resolve("loaded");
+  const Late = () => use(loaded);
+  const client = createQueryClient();
+  const session = new Session(client, { reload: vi.fn(), open: vi.fn() });
+  const page = (
+    <MantineProvider env="test">
+      <QueryClientProvider client={client}>
+        <SessionContext value={session}>
+          <MemoryRouter>
+            <Suspense>
+              <LoginPage />
+              <Late />
+            </Suspense>
+          </MemoryRouter>
+        </SessionContext>
+      </QueryClientProvider>
+    </MantineProvider>
+  );
+  await act(async () => {
+    render(page);
+    await loaded;
+  });
+  expect((await screen.findByRole("alert")).textContent).toContain("The provider refused");
+  expect(document.cookie).toBe("");
+  session.close();
 });
 
 test("another user in another tab leaves the document; the same user does not", async () => {
@@ -88,7 +125,7 @@ test("logging out leaves the document, and a failure says that the session has n
   answerLogOut(() => Promise.resolve(new Response()));
   await logOut();
   await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
-  expect(consumeSessionNotice()).toBe("You are logged out.");
+  expect(sessionNotice()).toBe("You are logged out.");
 });
 
 test("logging out leaves the documents of other tabs", async () => {

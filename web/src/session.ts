@@ -118,11 +118,14 @@ export class Session {
   }
 }
 
-/** Why the login page is shown, if it is because a session ended in this tab. Returns it once. */
-export function consumeSessionNotice(): string {
+/** Why the login page is shown, if it is because a session ended in this tab, until `forgetSessionNotice`. */
+export function sessionNotice(): string {
   const notice = sessionStorage.getItem(NOTICE) ?? "";
-  sessionStorage.removeItem(NOTICE);
   return notice in NOTICES ? NOTICES[notice as keyof typeof NOTICES] : "";
+}
+
+export function forgetSessionNotice(): void {
+  sessionStorage.removeItem(NOTICE);
 }
 
 export const SessionContext = createContext<Session | null>(null);

@@ -10,18 +10,18 @@ import { useSearchParams } from "react-router";
 import { Logo } from "../components/logo";
 import { ThemeMenu } from "../components/theme-menu";
 import { meQuery } from "../queries";
-import { consumeSessionNotice, useSession } from "../session";
-import { consumeErrorCookie, fetchProvider, localPath, signIn, ssoLink } from "../sign-in";
+import { forgetSessionNotice, sessionNotice, useSession } from "../session";
+import { consumeErrorCookie, fetchProvider, localPath, parseErrorCookie, signIn, ssoLink } from "../sign-in";
 
 const LAST_PROJECT = "pipecd.project";
 
 export function LoginPage() {
   const [params] = useSearchParams();
-  const [error, setError] = useState(consumeErrorCookie);
+  const [error, setError] = useState(() => parseErrorCookie(document.cookie));
   const [submitting, setSubmitting] = useState(false);
   const client = useQueryClient();
   const session = useSession();
-  const [notice] = useState(consumeSessionNotice);
+  const [notice] = useState(sessionNotice);
   const next = localPath(params.get("next"), "/applications");
   const [project, setProject] = useState(params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "");
   const [wanted] = useDebouncedValue(project.trim(), 300);
@@ -33,6 +33,12 @@ export function LoginPage() {
   });
 
   useEffect(() => session.onSignInElsewhere(() => session.open(next)), [session, next]);
+
+  // Not while the page is rendered: React may discard a rendered page, and render it again.
+  useEffect(() => {
+    forgetSessionNotice();
+    consumeErrorCookie();
+  }, []);
 
   useEffect(() => {
     document.title = "Log in · PipeCD";
