@@ -66,6 +66,14 @@ def test_time_is_read_from_a_clock() -> None:
                     assert not imported, f"{file}:{node.lineno}: {module}.{imported}"
 
 
+def test_frames_of_other_threads_are_not_made_objects() -> None:
+    """With `sys._current_frames`, an interpreter of Python 3.11 ended with a segmentation fault."""
+    for file in Path(pipecd.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            uses = isinstance(node, ast.Attribute) and node.attr == "_current_frames"
+            assert not uses, f"{file}: use the text of faulthandler, as `pipecd.watchdog` does"
+
+
 CONSTANT = re.compile(r"_*[A-Z][A-Z0-9_]*")
 
 
