@@ -114,8 +114,8 @@ class Watchdog:
 def _frames(thread: int) -> list[str]:
     """The innermost frames of a thread, as `file:line function`: code only, no values.
 
-    From the text of `faulthandler`, which makes no objects: with those of `sys._current_frames`, an interpreter
-    of Python 3.11 ended with a segmentation fault. Empty if there are too many threads, or no temporary files.
+    From the text of `faulthandler`, which makes no objects: with those of `sys._current_frames`, Python 3.11
+    ended with a segmentation fault. Empty if there are too many threads, or no temporary files.
     """
     try:
         with tempfile.TemporaryFile() as file:
