@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from pipecd.controlplane.records.live_state import apply_events
+from pipecd.controlplane.settings import RecordSettings
 from pipecd.errors import PipecdError
 from pipecd.model.resource import Health, Resource
 from pipecd.piped.observe.live_state_sender import MAX_EVENTS, RESEND_INTERVAL, LiveStateSender, digest_of
@@ -49,7 +50,7 @@ class ControlPlane:
         if self.state is None:
             failed = [event.id for event in request.kubernetes_events]
             return ReportApplicationLiveStateEventsResponse(failed_ids=failed)
-        apply_events(self.state, request.kubernetes_events)
+        apply_events(self.state, request.kubernetes_events, max_resources=RecordSettings().max_resources)
         self.answer()
         return ReportApplicationLiveStateEventsResponse()
 
