@@ -100,6 +100,15 @@ def child(name: str, *, attributes: Attributes = _NONE) -> AbstractContextManage
     return _tracer.span(name, Kind.CLIENT, "", "", attributes)
 
 
+def record_answer(span: Span | None, status: int) -> None:
+    """Set the status code of an HTTP answer, which fails the span if it is an error."""
+    if span is None:
+        return
+    span.set_attribute("http.response.status_code", status)
+    if status > 399:
+        span.fail(str(status))
+
+
 def begin(name: str, *, attributes: Attributes = _NONE) -> Span | None:
     """As `child`, for a call that is no block: the caller ends the span."""
     return _tracer.begin(name, Kind.CLIENT, attributes) if _tracer and _tracer.current() else None

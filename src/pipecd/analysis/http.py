@@ -56,10 +56,7 @@ async def request(
                     body += chunk
                     if len(body) > MAX_SIZE:
                         raise Temporary(f"{_host(url)} sent more than {MAX_SIZE >> 20} MiB")
-            if span:
-                span.set_attribute("http.response.status_code", response.status_code)
-                if response.status_code > 399:
-                    span.fail(str(response.status_code))
+            tracing.record_answer(span, response.status_code)
         return Answer(response.status_code, bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise Temporary(f"{_host(url)} does not answer: {error or type(error).__name__}") from error

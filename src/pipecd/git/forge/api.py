@@ -81,10 +81,7 @@ class Api:
                         received += chunk
                         if len(received) > MAX_SIZE:
                             raise Temporary(f"{self._name} sent more than {MAX_SIZE >> 20} MiB")
-                if span:
-                    span.set_attribute("http.response.status_code", response.status_code)
-                    if response.status_code > 399:
-                        span.fail(str(response.status_code))
+                tracing.record_answer(span, response.status_code)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise Temporary(f"{self._name} does not answer: {type(error).__name__}") from error
         answer = Answer(response.status_code, _parse(bytes(received)), dict(response.headers))
