@@ -33,10 +33,19 @@ def agent_role(stack: Construct, service: str, settings: Settings) -> iam.Role:
     for index, arn in enumerate(settings.policies):
         role.add_managed_policy(iam.ManagedPolicy.from_managed_policy_arn(stack, f"Deploy{index}", arn))
     if settings.lambda_functions:
-        functions, roles = settings.lambda_functions, settings.lambda_roles
-        role.add_managed_policy(LambdaPolicy(stack, "DeployLambda", functions=functions, roles=roles))
+        lambda_policy = LambdaPolicy(
+            stack,
+            "DeployLambda",
+            functions=settings.lambda_functions,
+            roles=settings.lambda_roles,
+            layers=settings.lambda_layers,
+            artifact_buckets=settings.artifact_buckets,
+            image_repositories=settings.image_repositories,
+            in_vpc=settings.lambda_in_vpc.lower() == "true",
+        )
+        role.add_managed_policy(lambda_policy)
     if settings.ecs_services:
-        policy = EcsPolicy(
+        ecs_policy = EcsPolicy(
             stack,
             "DeployEcs",
             services=settings.ecs_services,
@@ -44,5 +53,5 @@ def agent_role(stack: Construct, service: str, settings: Settings) -> iam.Role:
             roles=settings.ecs_roles,
             listeners=settings.listeners,
         )
-        role.add_managed_policy(policy)
+        role.add_managed_policy(ecs_policy)
     return role

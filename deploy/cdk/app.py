@@ -24,6 +24,10 @@ Only on Fargate:
 What the agent may deploy, as lists or comma-separated values:
 
     lambda_functions, lambda_roles   names (`shop-*`) of functions, and the ARNs of their execution roles
+    artifact_buckets                 ARNs of the S3 buckets that hold the functions' zip files
+    image_repositories               ARNs of the ECR repositories that hold the functions' images
+    lambda_layers                    ARNs of the layer versions that the functions use; may end in `:*`
+    lambda_in_vpc                    `true` if any of the functions is in a VPC (default `false`)
     ecs_services, ecs_families       `cluster/service`, and names of task definition families
     ecs_roles, listeners             ARNs of task and execution roles, and of load balancer listeners
     policies                         ARNs of further managed policies

@@ -13,10 +13,22 @@ from constructs import Construct
 class LambdaPolicy(iam.ManagedPolicy):
     """Permissions to deploy Lambda functions.
 
-    `functions` are names that may end in `*`; `roles` are the ARNs of their execution roles.
+    `functions` are names that may end in `*`; `roles` are the ARNs of their execution roles. `layers`,
+    `artifact_buckets` (of zip files) and `image_repositories` are ARNs of what the functions consist of.
     """
 
-    def __init__(self, scope: Construct, id: str, *, functions: Sequence[str], roles: Sequence[str]) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        functions: Sequence[str],
+        roles: Sequence[str],
+        layers: Sequence[str],
+        artifact_buckets: Sequence[str],
+        image_repositories: Sequence[str],
+        in_vpc: bool,
+    ) -> None:
         stack = cdk.Stack.of(scope)
         arns = [
             stack.format_arn(
@@ -59,6 +71,40 @@ class LambdaPolicy(iam.ManagedPolicy):
         ]
         if roles:
             statements.append(pass_role_statement("PassFunctionRoles", roles, "lambda.amazonaws.com"))
+        if layers:
+            statements.append(
+                iam.PolicyStatement(sid="UseLayers", actions=["lambda:GetLayerVersion"], resources=[*layers])
+            )
+        if artifact_buckets:
+            statements.append(
+                iam.PolicyStatement(
+                    sid="ReadArtifacts",
+                    actions=["s3:GetObject", "s3:GetObjectVersion"],
+                    resources=[f"{bucket}/*" for bucket in artifact_buckets],
+                )
+            )
+        if image_repositories:
+            statements.append(
+                iam.PolicyStatement(
+                    sid="AllowLambdaToPullImages",
+                    actions=[
+                        "ecr:BatchGetImage",
+                        "ecr:GetDownloadUrlForLayer",
+                        "ecr:GetRepositoryPolicy",
+                        "ecr:SetRepositoryPolicy",
+                    ],
+                    resources=[*image_repositories],
+                )
+            )
+        if in_vpc:
+            statements.append(
+                iam.PolicyStatement(
+                    sid="DescribeNetwork",
+                    # AWS cannot limit these actions to single resources.
+                    actions=["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"],
+                    resources=["*"],
+                )
+            )
         super().__init__(
             scope, id, description="Lets the PipeCD agent deploy its functions", statements=statements
         )

@@ -28,6 +28,10 @@ class Settings:
     arguments: tuple[str, ...] = ()
     lambda_functions: tuple[str, ...] = ()
     lambda_roles: tuple[str, ...] = ()
+    lambda_layers: tuple[str, ...] = ()
+    lambda_in_vpc: str = "false"
+    artifact_buckets: tuple[str, ...] = ()
+    image_repositories: tuple[str, ...] = ()
     ecs_services: tuple[str, ...] = ()
     ecs_families: tuple[str, ...] = ()
     ecs_roles: tuple[str, ...] = ()
@@ -46,8 +50,13 @@ class Settings:
             raise ValueError("ecs_families: name the families of the services' task definitions")
         if self.cpu_architecture not in ("X86_64", "ARM64"):
             raise ValueError(f"cpu_architecture: {self.cpu_architecture!r}: use X86_64 or ARM64")
-        if self.spot.lower() not in ("true", "false"):
-            raise ValueError(f"spot: {self.spot!r}: use true or false")
+        for setting in ("spot", "lambda_in_vpc"):
+            if getattr(self, setting).lower() not in ("true", "false"):
+                raise ValueError(f"{setting}: {getattr(self, setting)!r}: use true or false")
+        for setting in ("lambda_layers", "artifact_buckets", "image_repositories"):
+            for arn in getattr(self, setting):
+                if not arn.startswith("arn:"):
+                    raise ValueError(f"{setting}: {arn!r}: use an ARN")
         if self.vpc_id and self.vpc_id != "default" and not self.vpc_id.startswith("vpc-"):
             raise ValueError(f"vpc_id: {self.vpc_id!r}: use an id such as vpc-0123, or default")
 

@@ -25,6 +25,10 @@ CONTEXT = {
     "arguments": "--default-version=v0.2.0,--log-encoding=json",
     "lambda_functions": "shop-*",
     "lambda_roles": "arn:aws:iam::111111111111:role/functions",
+    "lambda_layers": "arn:aws:lambda:eu-central-1:111111111111:layer:base:*",
+    "lambda_in_vpc": "true",
+    "artifact_buckets": "arn:aws:s3:::artifacts",
+    "image_repositories": "arn:aws:ecr:eu-central-1:111111111111:repository/shop",
     "ecs_services": "shop/web,shop/api-*",
     "ecs_families": "web,api-*",
     "ecs_roles": "arn:aws:iam::111111111111:role/task",
@@ -70,6 +74,8 @@ INVALID: Sequence[tuple[Mapping[str, Any], str]] = [
     ({"ecs_families": []}, "ecs_families: name the families"),
     ({"cpu_architecture": "arm"}, "cpu_architecture: 'arm': use X86_64 or ARM64"),
     ({"spot": "yes"}, "spot: 'yes': use true or false"),
+    ({"lambda_in_vpc": "vpc-1"}, "lambda_in_vpc: 'vpc-1': use true or false"),
+    ({"artifact_buckets": "artifacts"}, "artifact_buckets: 'artifacts': use an ARN"),
     ({"vpc_id": "shop"}, "vpc_id: 'shop': use an id such as vpc-0123, or default"),
     ({"vpc_id": "default"}, "vpc_id: sign in to AWS and set a region"),
 ]
@@ -231,7 +237,7 @@ def test_policies_name_their_actions_and_resources(template: Any) -> None:
         for policy in of_type(template, kind):
             properties = policy["Properties"]
             count += check_policy(properties["PolicyDocument"], properties.get("Description", kind))
-    assert count >= 11
+    assert count >= 15
     for role in of_type(template, "AWS::IAM::Role"):
         assert ":aws:policy/" not in json.dumps(role["Properties"].get("ManagedPolicyArns", []))
 

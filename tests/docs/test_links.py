@@ -1,7 +1,9 @@
 """Links between the documentation's pages, and the navigation of the site."""
 
+import re
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,22 @@ def test_the_navigation_contains_every_page() -> None:
     nav = list(navigation(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
     listed_elsewhere = {name for name in links.pages(ROOT) if name.startswith("docs/decisions/0")}
     assert sorted(nav) == sorted(set(links.pages(ROOT)) - listed_elsewhere), "edit nav in zensical.toml"
+
+
+def test_the_first_page_leads_to_every_guide() -> None:
+    first = (ROOT / "README.md").read_text()
+    guides = [name for name in links.pages(ROOT) if name.startswith("docs/guide/")]
+    assert [name for name in guides if f"]({name})" not in first] == []
+
+
+def test_a_page_has_no_two_headings_of_one_name() -> None:
+    """The second one has no anchor of its own, and often repeats the first."""
+    problems = []
+    for name in links.pages(ROOT):
+        text = re.sub(r"^( *)```.*?^ *```", "", (ROOT / name).read_text(), flags=re.MULTILINE | re.DOTALL)
+        headings = Counter(re.findall(r"^##? .+$", text, re.MULTILINE))
+        problems += [f"{name}: {heading}" for heading, count in headings.items() if count > 1]
+    assert problems == []
 
 
 def navigation(entries: list[dict[str, Any]]) -> Iterator[str]:
