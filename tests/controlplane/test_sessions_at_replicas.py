@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from tests.contracts.conftest import empty_postgres_url as empty_postgres_url
 from tests.contracts.conftest import postgres_url as postgres_url
 from tests.contracts.test_notifications import wait_until_listening
 from tests.controlplane.server_fixture import (
+    PASSWORD,
     PASSWORD_HASH,
     USER,
     CallFailed,
@@ -133,6 +135,24 @@ async def test_a_changed_credential_is_refused_by_all_replicas(replicas: Replica
 
             await here.store.update(Project, TEAM, change_password, by=TESTER)
             await eventually_refused(partial(elsewhere.call, "GetMe"))
+
+
+async def test_guesses_at_all_replicas_are_counted_together(replicas: Replicas) -> None:
+    """Of 40 at once, ten are evaluated, and the right password after them is not, at either replica."""
+    consoles = [Console(plane.url) for plane in (replicas.here, replicas.there)]
+    async with consoles[0].http, consoles[1].http:
+
+        async def guess(console: Console, password: str) -> str:
+            form = {"project": TEAM, "username": USER, "password": password}
+            response = await console.http.post(f"{console.base}/auth/login/static", data=form)
+            return unquote(response.headers["set-cookie"])
+
+        guesses = [guess(consoles[number % 2], f"guess {number}") for number in range(40)]
+        answers = await asyncio.gather(*guesses)
+        assert sum("password is wrong" in answer for answer in answers) == 10
+        assert sum("Too many failed attempts" in answer for answer in answers) == 30
+        for console in consoles:
+            assert "Too many failed attempts" in await guess(console, PASSWORD)
 
 
 async def test_a_stream_at_another_replica_ends_with_its_role(replicas: Replicas) -> None:

@@ -292,7 +292,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
             services.projects,
             services.sessions,
             services.proxies,
-            Throttle(options.clock, options.settings.auth),
+            Throttle(services.store.database, options.encryption_key, services.clock, services.settings.auth),
             services.refusals,
             services.sso,
             KnownBrowsers(options.encryption_key, services.clock),

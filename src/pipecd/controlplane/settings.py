@@ -169,8 +169,13 @@ class AuthSettings:
     max_failures_of_account: int = 10
     #: The longest delay between two of these, and the time in which one failure is forgotten (seconds).
     max_account_delay: float = 60.0
-    #: Clients and accounts that are counted; the least recently failed one is dropped first.
-    max_clients: int = 10_000
+    #: Counters of failed sign-ins in the database; of more, those that mean nothing soonest are deleted. A
+    #: guess adds at most three, and costs 0.1 s of CPU time, so that there are fewer in `failure_window`.
+    max_counters: int = 100_000
+    #: How long a server refuses sign-ins without reading their counters again (seconds), and of how many
+    #: counters it remembers that they refuse.
+    refusing_counter_max_age: float = 1.0
+    max_refusing_counters: int = 10_000
     #: Refused calls and sign-ins of one caller for one reason leave one row of the audit log in this time
     #: (seconds); the next row says how many there were.
     refusal_window: float = 3600.0

@@ -8,6 +8,7 @@ refuses requests that other sites cause.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import quote
 
 import structlog
@@ -73,10 +74,15 @@ class Login:
         cookie = request.cookies.get(self._browsers.cookie_name(project, username), "")
         browser = self._browsers.read(cookie, project, username)
         attempt = Attempt(project_id=project, username=username, address=address, known_browser=browser)
-        if wait := self._throttle.begin(attempt):
+        try:
+            wait = await self._throttle.begin(attempt)
+        except PipecdError as error:
+            return self._unavailable(error)
+        if wait:
             return self._reject(f"Too many failed attempts; try again in {_duration(wait)}.")
         try:
             credential = await self._projects.check_static_admin(project, username, password)
+            await self._throttle.record_success(attempt)
         except Unauthenticated:
             log.warning("sign_in_failed", project=project, username=username, peer=address)
             if await self._projects.exists(project):
@@ -86,10 +92,9 @@ class Login:
                 )
             return self._reject("The project, the user name or the password is wrong.")
         except PipecdError as error:
-            self._throttle.withdraw(attempt)
-            log.error("sign_in_unavailable", error=str(error))
-            return self._reject("The control plane cannot check the password now; try again in a moment.")
-        self._throttle.record_success(attempt)
+            with suppress(PipecdError):
+                await self._throttle.withdraw(attempt)
+            return self._unavailable(error)
         log.info("signed_in", project=project, username=username, peer=address)
         session = Session(project_id=project, username=username, roles=(ADMIN,), credential=credential)
         response = await self._start_session(request, session)
@@ -202,6 +207,10 @@ class Login:
         )
         response.delete_cookie(ERROR_COOKIE, path="/")
         return response
+
+    def _unavailable(self, error: PipecdError) -> Response:
+        log.error("sign_in_unavailable", error=str(error))
+        return self._reject("The control plane cannot check the password now; try again in a moment.")
 
     def _reject(self, message: str) -> Response:
         response = RedirectResponse("/", status_code=303)

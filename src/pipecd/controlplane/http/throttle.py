@@ -1,22 +1,33 @@
-"""Throttles password guessing, by client, by address and by account, in bounded memory of this process.
+"""Throttles password guessing, by client, by address and by account, over all servers of a database.
 
-An attempt counts as failed from its beginning until it succeeds, so that many attempts at once count too:
-`begin` does not wait. Three counters are checked:
+A sign-in counts as failed from its beginning until it succeeds, so that many at the same time count too.
+Three counters are checked:
 
 - one for each client and account: a browser that has signed in as this user before (`known_browser`), or else
   an address;
 - one for each address, over all accounts;
-- one for each account, over all addresses. Beyond some failures it lets one attempt pass after a delay that
+- one for each account, over all addresses. Beyond some failures it lets one sign-in begin after a delay that
   doubles up to a minute. Known browsers are not counted and not delayed, so that others cannot lock out a
   user, and failures are forgotten one by one.
+
+A sign-in that may begin writes its counters once, which costs little compared with checking its password. One
+that may not writes nothing, and a server remembers for a second which counters refuse.
 """
 
-from dataclasses import dataclass
+import asyncio
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.controlplane.auth.client_address import client_network
 from pipecd.controlplane.settings import AuthSettings
+from pipecd.controlplane.store import sign_in_failures
+from pipecd.controlplane.store.engine import Database
+from pipecd.controlplane.store.sign_in_failures import Counter, Counters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,95 +40,167 @@ class Attempt:
     known_browser: str = ""
 
 
-@dataclass(frozen=True)
-class _Failures:
-    count: int
-    since: float
+class _Rule(Protocol):
+    """What a counter means. `now` is in epoch seconds."""
+
+    def current(self, counter: Counter | None, now: float) -> Counter:
+        """The counter as it is now."""
+
+    def wait(self, current: Counter, now: float) -> float:
+        """Seconds until an attempt may begin; not positive if it may now."""
+
+    def add(self, current: Counter, now: float) -> Counter:
+        """The counter after another failure."""
 
 
 @dataclass(frozen=True)
-class _Pressure:
-    """Failures of an account that are not forgotten at `at`, and when the next attempt may begin."""
+class _Limit:
+    """After `max_failures`, no attempt begins until `duration` seconds after the first failure."""
 
-    failures: float
-    at: float
-    next_at: float
+    max_failures: int
+    duration: float
+
+    def current(self, counter: Counter | None, now: float) -> Counter:
+        if counter is None or counter.expires_at <= now:
+            return Counter(failures=0.0, at=now, next_at=now, expires_at=now + self.duration)
+        return counter
+
+    def wait(self, current: Counter, now: float) -> float:
+        if current.failures < self.max_failures:
+            return 0.0
+        return min(current.expires_at - now, self.duration)
+
+    def add(self, current: Counter, now: float) -> Counter:
+        return replace(current, failures=current.failures + 1)
+
+
+@dataclass(frozen=True)
+class _Delay:
+    """From `max_failures` on, an attempt waits for 1, 2, 4 … `longest` seconds, in which one is forgotten."""
+
+    max_failures: int
+    longest: float
+
+    def current(self, counter: Counter | None, now: float) -> Counter:
+        if counter is None:
+            return Counter(failures=0.0, at=now, next_at=now, expires_at=now)
+        forgotten = max(now - counter.at, 0.0) / self.longest
+        return replace(counter, failures=max(counter.failures - forgotten, 0.0), at=now)
+
+    def wait(self, current: Counter, now: float) -> float:
+        return min(current.next_at - now, self.longest)
+
+    def add(self, current: Counter, now: float) -> Counter:
+        failures = current.failures + 1
+        return replace(
+            current,
+            failures=failures,
+            next_at=now + self._delay(failures),
+            expires_at=now + failures * self.longest,
+        )
+
+    def _delay(self, failures: float) -> float:
+        beyond = failures - self.max_failures
+        # The exponent is limited, as a float is.
+        return min(float(2 ** min(beyond, 32)), self.longest) if beyond >= 0 else 0.0
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A counter lets no attempt begin before `until`, and is read again at `read_at` (monotonic seconds)."""
+
+    until: float
+    read_at: float
 
 
 class Throttle:
-    def __init__(self, clock: Clock, settings: AuthSettings) -> None:
-        self._clock, self._settings = clock, settings
-        self._failures = BoundedDict[tuple[str, ...], _Failures](settings.max_clients)
-        self._accounts = BoundedDict[tuple[str, str], _Pressure](settings.max_clients)
+    """`key` is the encryption key, which all servers have."""
 
-    def begin(self, attempt: Attempt) -> float:
-        """Begin an attempt. Returns the seconds until it may be made; 0 means that it may be made now."""
-        now = self._clock.monotonic()
-        limits = self._limits(attempt)
-        wait = max(self._wait(key, limit, now) for key, limit in limits.items())
-        if not attempt.known_browser:
-            wait = max(wait, self._account(attempt, now).next_at - now)
-        if wait > 0:
-            return wait
-        for key in limits:
-            failures = self._count(key, now)
-            self._failures[key] = _Failures(failures.count + 1, failures.since)
-        if not attempt.known_browser:
-            pressure = self._account(attempt, now)
-            failures_now = pressure.failures + 1
-            self._accounts[_account(attempt)] = _Pressure(failures_now, now, now + self._delay(failures_now))
-        return 0.0
+    def __init__(self, database: Database, key: bytes, clock: Clock, settings: AuthSettings) -> None:
+        self._database, self._clock, self._settings = database, clock, settings
+        self._key = hashlib.sha256(b"failed sign-ins\0" + key).digest()
+        self._refusals: BoundedDict[str, _Refusal] = BoundedDict(settings.max_refusing_counters)
+        #: One attempt at a time uses a connection of the database, however many there are.
+        self._turn = asyncio.Lock()
 
-    def withdraw(self, attempt: Attempt) -> None:
-        """An attempt that began could not be evaluated, or was successful; it does not count."""
-        now = self._clock.monotonic()
-        for key in self._limits(attempt):
-            if failures := self._failures.get(key):
-                self._failures[key] = _Failures(max(failures.count - 1, 0), failures.since)
-        if not attempt.known_browser and _account(attempt) in self._accounts:
-            pressure = self._account(attempt, now)
-            self._accounts[_account(attempt)] = _Pressure(
-                max(pressure.failures - 1, 0.0), now, pressure.next_at
-            )
+    async def begin(self, attempt: Attempt) -> float:
+        """Begin an attempt. Returns the seconds until it may be made; 0 means that it may be made now.
 
-    def record_success(self, attempt: Attempt) -> None:
-        """The client's earlier failures as this user are forgotten; those of others are not."""
-        self.withdraw(attempt)
-        self._failures.pop(_client(attempt), None)
+        Raises PipecdError if the database does not respond.
+        """
+        rules = self._rules(attempt)
+        async with self._turn:
+            if wait := self._remembered_wait(rules):
+                return wait
+            now = self._clock.now()
 
-    def _limits(self, attempt: Attempt) -> dict[tuple[str, ...], int]:
+            def add(counters: Counters) -> Counters:
+                if _waits(rules, counters, now):
+                    return {}
+                return {id: rule.add(rule.current(counters.get(id), now), now) for id, rule in rules.items()}
+
+            waits = _waits(rules, await sign_in_failures.change(self._database, list(rules), add), now)
+            self._remember(waits)
+            return max(waits.values(), default=0.0)
+
+    async def withdraw(self, attempt: Attempt) -> None:
+        """An attempt that began could not be evaluated; it does not count. Raises PipecdError."""
+        await self._subtract(attempt, forgotten="")
+
+    async def record_success(self, attempt: Attempt) -> None:
+        """The client's earlier failures as this user are forgotten; those of others are not.
+
+        Raises PipecdError.
+        """
+        await self._subtract(attempt, forgotten=self._id(_client(attempt)))
+
+    async def _subtract(self, attempt: Attempt, forgotten: str) -> None:
+        rules, now = self._rules(attempt), self._clock.now()
+
+        def subtract(counters: Counters) -> Counters:
+            current = {id: rules[id].current(counter, now) for id, counter in counters.items()}
+            return {
+                id: replace(counter, failures=0.0 if id == forgotten else max(counter.failures - 1, 0.0))
+                for id, counter in current.items()
+            }
+
+        await sign_in_failures.change(self._database, list(rules), subtract)
+        for id in rules:
+            self._refusals.pop(id, None)
+
+    def _rules(self, attempt: Attempt) -> Mapping[str, _Rule]:
         settings = self._settings
-        return {
-            _client(attempt): settings.max_failures,
-            ("address", client_network(attempt.address)): settings.max_failures_of_address,
+        rules: dict[tuple[str, ...], _Rule] = {
+            _client(attempt): _Limit(settings.max_failures, settings.failure_window),
+            ("address", client_network(attempt.address)): _Limit(
+                settings.max_failures_of_address, settings.failure_window
+            ),
         }
+        if not attempt.known_browser:
+            account = ("account", attempt.project_id, attempt.username)
+            rules[account] = _Delay(settings.max_failures_of_account, settings.max_account_delay)
+        return {self._id(names): rule for names, rule in rules.items()}
 
-    def _count(self, key: tuple[str, ...], now: float) -> _Failures:
-        failures = self._failures.get(key)
-        if failures is None or now - failures.since >= self._settings.failure_window:
-            return _Failures(0, now)
-        return failures
+    def _id(self, names: tuple[str, ...]) -> str:
+        """Keyed, so that names cannot be guessed from it: a user may enter a password as user name."""
+        return hashlib.blake2b(json.dumps(names).encode(), key=self._key, digest_size=16).hexdigest()
 
-    def _wait(self, key: tuple[str, ...], limit: int, now: float) -> float:
-        failures = self._count(key, now)
-        return failures.since + self._settings.failure_window - now if failures.count >= limit else 0.0
+    def _remembered_wait(self, ids: Collection[str]) -> float:
+        now = self._clock.monotonic()
+        refusals = [refusal for id in ids if (refusal := self._refusals.get(id)) and now < refusal.read_at]
+        return max((refusal.until - now for refusal in refusals), default=0.0)
 
-    def _account(self, attempt: Attempt, now: float) -> _Pressure:
-        pressure = self._accounts.get(_account(attempt), _Pressure(0.0, now, now))
-        forgotten = (now - pressure.at) / self._settings.max_account_delay
-        return _Pressure(max(pressure.failures - forgotten, 0.0), now, pressure.next_at)
-
-    def _delay(self, failures: float) -> float:
-        """Until the next attempt, in seconds."""
-        beyond = failures - self._settings.max_failures_of_account
-        if beyond < 0:
-            return 0.0
-        # The exponent is limited, as a float is.
-        return min(float(2 ** min(beyond, 32)), self._settings.max_account_delay)
+    def _remember(self, waits: Mapping[str, float]) -> None:
+        now = self._clock.monotonic()
+        for id, wait in waits.items():
+            age = min(wait, self._settings.refusing_counter_max_age)
+            self._refusals[id] = _Refusal(until=now + wait, read_at=now + age)
 
 
-def _account(attempt: Attempt) -> tuple[str, str]:
-    return attempt.project_id, attempt.username
+def _waits(rules: Mapping[str, _Rule], counters: Counters, now: float) -> Mapping[str, float]:
+    """The counters that do not let an attempt begin, and the seconds until they do."""
+    waits = {id: rule.wait(rule.current(counters.get(id), now), now) for id, rule in rules.items()}
+    return {id: wait for id, wait in waits.items() if wait > 0}
 
 
 def _client(attempt: Attempt) -> tuple[str, ...]:
@@ -126,4 +209,4 @@ def _client(attempt: Attempt) -> tuple[str, ...]:
         if attempt.known_browser
         else ("at", client_network(attempt.address))
     )
-    return (*who, *_account(attempt))
+    return (*who, attempt.project_id, attempt.username)

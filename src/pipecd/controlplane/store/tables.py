@@ -241,6 +241,18 @@ leases = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=False),
 )
 
+#: Counters of failed sign-ins: see `store.sign_in_failures`. `id` is a digest. Times are epoch seconds.
+sign_in_failures = sa.Table(
+    "sign_in_failures",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("failures", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("next_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+sa.Index("ix_sign_in_failures_expires_at", sign_in_failures.c.expires_at)
+
 changes = sa.Table(
     "changes",
     metadata,
