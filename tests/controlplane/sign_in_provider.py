@@ -33,6 +33,10 @@ def signing_key(number: int = 0) -> Any:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+_signer = jwt.PyJWS()
+_signer.register_algorithm("Ed25519", jwt.algorithms.OKPAlgorithm())
+
+
 @dataclass
 class SignInProvider:
     url: str = ""
@@ -138,7 +142,7 @@ class SignInProvider:
     def sign(self, claims: dict[str, Any]) -> str:
         key = None if self.algorithm == "none" else self.key
         headers = {"kid": self.key_id} if self.key_id else {}
-        return jwt.encode(claims, key, algorithm=self.algorithm, headers=headers)
+        return _signer.encode(json.dumps(claims).encode(), key, algorithm=self.algorithm, headers=headers)
 
     async def exchange(self, request: Request) -> Response:
         form = {name: str(value) for name, value in (await request.form()).items()}

@@ -150,6 +150,11 @@ WORKING: dict[str, tuple[Change, dict[str, Any]]] = {
     "ES256": (sign_with("ES256", ec.generate_private_key(ec.SECP256R1())), {}),
     "ES384": (sign_with("ES384", ec.generate_private_key(ec.SECP384R1()), alg="ES384"), {}),
     "EdDSA": (sign_with("EdDSA", ed25519.Ed25519PrivateKey.generate()), {}),
+    "Ed25519 (RFC 9864)": (sign_with("Ed25519", ed25519.Ed25519PrivateKey.generate()), {}),
+    "Ed25519 with a key that says so": (
+        sign_with("Ed25519", ed25519.Ed25519PrivateKey.generate(), alg="Ed25519"),
+        {},
+    ),
     "a key for encryption of the same name (Keycloak)": (with_a_key_for_encryption, {}),
     "keys without names": (without_key_ids, {}),
     "the secret in the form only": (

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import jwt
+from jwt.algorithms import OKPAlgorithm
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
@@ -33,8 +34,13 @@ from pipecd.errors import ConfigError, PipecdError, Temporary, Unauthenticated
 _USERNAME_CLAIMS = ("username", "preferred_username", "name", "cognito:username", "email", "sub")
 _ROLES_CLAIMS = ("groups", "roles", "cognito:groups", "custom:roles", "custom:groups")
 _AVATAR_CLAIMS = ("picture", "avatar_url")
+#: The name that RFC 9864 gives EdDSA with this curve; the library does not know it.
+_ED25519 = "Ed25519"
 #: Asymmetric algorithms only: neither `none` nor a signature that the client's secret could make.
-_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_ALGORITHMS = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),
+    _ED25519,
+)
 #: How long a failure to read metadata or keys is cached (seconds).
 _FAILURE_AGE = 5.0
 #: Minimum interval between two reads of a provider's keys because of an unknown key (seconds).
@@ -286,7 +292,7 @@ class OIDCClient:
             for max_age in (longest, min(_KEYS_INTERVAL, longest)):
                 for key in await self._keys(settings, metadata, requests, header, max_age):
                     try:
-                        claims: dict[str, Any] = jwt.decode(
+                        claims: dict[str, Any] = _decoder.decode(
                             token,
                             key,
                             algorithms=[str(header["alg"])],
@@ -334,13 +340,35 @@ class OIDCClient:
         url = _endpoint(settings, metadata, "jwks_uri")
         algorithm = str(header["alg"])
         document = await self._read(url, settings.proxy_url, requests, max_age)
+        named = "EdDSA" if algorithm == _ED25519 else algorithm
         return [
             key.key
-            for key in jwt.PyJWKSet.from_dict(document).keys
+            for key in jwt.PyJWKSet.from_dict(_with_names_of_the_library(document)).keys
             if key.public_key_use in (None, "sig")
             and header.get("kid") in (None, key.key_id)
-            and (key.algorithm_name == algorithm or (key.key_type == "RSA" and algorithm[:2] in ("RS", "PS")))
+            and (key.algorithm_name == named or (key.key_type == "RSA" and algorithm[:2] in ("RS", "PS")))
         ]
+
+
+def _with_names_of_the_library(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The published keys; they may have any form."""
+    keys = document.get("keys")
+    if not isinstance(keys, list):
+        return dict(document)
+    renamed = [
+        {**key, "alg": "EdDSA"} if isinstance(key, dict) and key.get("alg") == _ED25519 else key
+        for key in keys
+    ]
+    return {**document, "keys": renamed}
+
+
+class _Decoder(jwt.PyJWT):
+    def __init__(self) -> None:
+        super().__init__()
+        self._jws.register_algorithm(_ED25519, OKPAlgorithm())
+
+
+_decoder = _Decoder()
 
 
 def identity_of(settings: OIDC, claims: Mapping[str, Any], *, named: bool = True) -> Identity:
