@@ -6,7 +6,7 @@ Temporary errors.
 """
 
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -106,10 +106,10 @@ class Client:
         instance: str = "",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.address, self.clock = address, clock
+        self.address, self.clock = _with_port(address), clock
         #: Monotonic seconds of `clock` at the last successful call; None before the first.
         self.last_success: float | None = None
-        self._channel = _channel(address, transport)
+        self._channel = _channel(self.address, transport)
         self._credential = credential
         self._metadata = [("authorization", credential.header())]
         if instance:
@@ -120,17 +120,28 @@ class Client:
         self.agent = AgentServiceStub(self._channel)
         self.program = ProgramServiceStub(self._channel)
 
-    async def wait_until_ready(self, timeout: float = DIAL_TIMEOUT, *, fail_fast: bool = False) -> None:
+    async def wait_until_ready(
+        self,
+        timeout: float = DIAL_TIMEOUT,
+        *,
+        fail_fast: bool = False,
+        on_failure: Callable[[Temporary], None] | None = None,
+    ) -> None:
         """Wait until connected. Raises Temporary, with the address and the reason, after `timeout` seconds.
 
         With `fail_fast`, raises when all addresses of the host have failed once, without further attempts.
+        `on_failure` receives the reason at that time, and the attempts continue.
         """
         try:
             async with clock_timeout(self.clock, timeout):
                 state = self._channel.get_state(try_to_connect=True)
                 while state is not grpc.ChannelConnectivity.READY:
-                    if fail_fast and state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                        raise await self._connection_error(timeout)
+                    if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        if fail_fast:
+                            raise await self._connection_error(timeout)
+                        if on_failure:
+                            on_failure(await self._connection_error(timeout))
+                            on_failure = None
                     await self._channel.wait_for_state_change(state)
                     state = self._channel.get_state(try_to_connect=True)
         except TimeoutError:
@@ -203,15 +214,16 @@ async def connect(
     instance: str = "",
     timeout: float = DIAL_TIMEOUT,
     fail_fast: bool = False,
+    on_failure: Callable[[Temporary], None] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Client:
     """Return a connected client. Raises Temporary if the server does not respond within `timeout` seconds.
 
-    `fail_fast`: as in `Client.wait_until_ready`.
+    `fail_fast` and `on_failure`: as in `Client.wait_until_ready`.
     """
     client = Client(address, credential, transport, instance=instance, clock=clock)
     try:
-        await client.wait_until_ready(timeout, fail_fast=fail_fast)
+        await client.wait_until_ready(timeout, fail_fast=fail_fast, on_failure=on_failure)
     except BaseException:
         await client.close()
         raise
@@ -244,6 +256,11 @@ class _TraceCalls(aio.UnaryUnaryClientInterceptor):
                 if code is not grpc.StatusCode.OK:
                     span.fail(code.name)
             return call
+
+
+def _with_port(address: str) -> str:
+    """`address` with the port that gRPC uses if it has none, so that errors name it."""
+    return address if ":" in address and not address.endswith("]") else f"{address}:443"
 
 
 def _channel(address: str, transport: Transport) -> aio.Channel:

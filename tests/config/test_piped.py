@@ -64,3 +64,26 @@ def test_the_api_of_a_well_known_git_host_is_known() -> None:
 def test_a_wrong_git_host_is_an_error(hosts: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         piped.load(GIT_HOSTS + hosts, "piped.yaml")
+
+
+KEY = "pipedKeyData: eA==\n  "
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "pipedKeyData: '%'",
+        KEY + "git: {password: not-base64!}",
+        KEY + "git: {sshKeyData: '-----BEGIN'}",
+        KEY + "gitHosts: [{host: github.com, tokenData: ghp_x}]",
+        KEY + "secretManagement: {type: KEY_PAIR, config: {privateKeyData: x, publicKeyFile: p}}",
+        KEY + "notifications: {receivers: [{name: n, slack: {oauthTokenData: x-, channelID: c}}]}",
+    ],
+)
+def test_what_is_not_base64_is_refused_with_file_line_and_key(lines: str) -> None:
+    text = HEAD + f"  projectID: shop\n  pipedID: p1\n  apiAddress: a:1\n  {lines}\n"
+    with pytest.raises(ConfigError) as error:
+        piped.load(text, "piped.yaml")
+    number = len(text.splitlines())
+    assert str(error.value).startswith(f"piped.yaml:{number}: spec.")
+    assert "is not base64: encode it with `base64 < FILE`" in str(error.value)

@@ -454,6 +454,11 @@ async def test_a_missing_key_or_control_plane_is_reported_with_a_remedy(pipectl:
     url = f"--address=http://{pipectl.plane.address}"
     web = await pipectl("application", "list", url, "--api-key=a.b", connected=False)
     assert web.code == 1 and f"use --address={pipectl.plane.address}" in web.err
+    # The reserved name never resolves.
+    no_port = await pipectl(
+        "application", "list", "--address=pipecd.invalid", "--insecure", "--api-key=a.b", connected=False
+    )
+    assert no_port.code == 1 and "pipecd.invalid:443" in no_port.err
     nowhere = await pipectl(
         "application", "list", "--address=127.0.0.1:1", "--insecure", "--api-key=a.b", connected=False
     )

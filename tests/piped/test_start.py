@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipecd.errors import ConfigError, Temporary
 from pipecd.piped import admin
@@ -55,6 +56,22 @@ async def test_unreachable_address_fails_after_a_bounded_number_of_attempts(tmp_
             error = await startup_error(w, address=address, settings=settings)
         assert isinstance(error, Temporary)
         assert address in str(error)
+
+
+async def test_the_first_failure_to_connect_is_logged_at_once(tmp_path: Path) -> None:
+    """Not after the timeout, during which gRPC tries again."""
+    settings = replace(SETTINGS, connect=ConnectSettings(dial_timeout=600.0))
+    async with world(tmp_path) as w:
+        with socket.socket() as free, capture_logs() as logs:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+
+            async def logged() -> list[str]:
+                return [entry["error"] for entry in logs if entry["event"] == "control_plane_unreachable"]
+
+            async with w.agent(address=address, settings=settings):
+                (error,) = await eventually(logged)
+    assert f"nothing listens at {address}" in error
 
 
 async def test_agent_that_is_disabled_while_running_stops_its_workers_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document
 from pipecd.config.stages import SkipOn
-from pipecd.config.values import Duration, HttpUrl, Text
+from pipecd.config.values import Base64, Duration, HttpUrl, Text
 from pipecd.errors import ConfigError
 from pipecd.model.analysis import Strategy
 from pipecd.model.mannwhitney import Alternative
@@ -246,11 +246,11 @@ class DatadogConfig(LenientModel):
     """Site of Datadog."""
     api_key_file: str = ""
     """Path of a file that contains the API key."""
-    api_key_data: str = ""
+    api_key_data: Base64 = ""
     """The API key in base64, instead of `apiKeyFile`."""
     application_key_file: str = ""
     """Path of a file that contains the application key."""
-    application_key_data: str = ""
+    application_key_data: Base64 = ""
     """The application key in base64, instead of `applicationKeyFile`."""
 
     @model_validator(mode="after")

@@ -206,7 +206,9 @@ def _describe(detail: Any, model: type[BaseModel], path: tuple[str | int, ...]) 
             return "is not a mapping", "write key: value pairs below it"
         case "list_type" | "sequence_str" | "is_instance_of":
             return "is not a list", "write one item per line, each starting with '- '"
-        case "string_too_short" | "too_short":
+        case "string_too_short":
+            return "is empty", "write a value"
+        case "too_short":
             return "is empty", "add at least one"
         case _:
             message = str(detail["msg"])

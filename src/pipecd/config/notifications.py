@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, cast
 from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel
-from pipecd.config.values import HttpUrl, Text
+from pipecd.config.values import Base64, HttpUrl, Text
 from pipecd.model.notification import CONTROL_PLANE_EVENTS, EVENT_TYPES, EventGroup
 
 
@@ -73,7 +73,7 @@ class Slack(LenientModel):
     """URL of an incoming webhook of Slack. Cannot be combined with an OAuth token."""
     oauth_token: str = ""
     """OAuth token of a Slack app. Deprecated: use `oauthTokenFile` or `oauthTokenData`."""
-    oauth_token_data: str = ""
+    oauth_token_data: Base64 = ""
     """OAuth token of a Slack app, in base64."""
     oauth_token_file: str = ""
     """Path of a file that contains the OAuth token of a Slack app."""

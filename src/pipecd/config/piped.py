@@ -1,7 +1,5 @@
 """The agent's configuration file (`kind: Piped`). Unknown keys are ignored, as in PipeCD."""
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -16,7 +14,16 @@ from pipecd.config.document import Document, parse, parse_kind
 from pipecd.config.notifications import Notifications
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.tracing import AgentTracing
-from pipecd.config.values import Duration, HttpUrl, Interval, KindName, Text, check_unique
+from pipecd.config.values import (
+    Base64,
+    Duration,
+    HttpUrl,
+    Interval,
+    KindName,
+    Text,
+    check_unique,
+    text_of_base64,
+)
 from pipecd.errors import ConfigError, Place
 
 KIND = "Piped"
@@ -24,11 +31,11 @@ MASK = "******"
 
 
 def decode_base64(value: str, key: str) -> str:
-    """Decode standard base64, ignoring line breaks; the format of all `…Data` fields. Raises ConfigError."""
+    """The text in the base64 of `key`. Raises ConfigError."""
     try:
-        return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key} is not base64", remedy="encode it: base64 < the-file") from error
+        return text_of_base64(value)
+    except ValueError as error:
+        raise ConfigError(f"{key} is not base64", remedy="encode it: base64 < FILE") from error
 
 
 class Git(LenientModel):
@@ -44,9 +51,9 @@ class Git(LenientModel):
     """Not used: an SSH configuration file can name the host. Accepted for compatibility with PipeCD."""
     ssh_key_file: str = ""
     """Path of the private SSH key for SSH remotes."""
-    ssh_key_data: str = ""
+    ssh_key_data: Base64 = ""
     """The private SSH key in base64, instead of `sshKeyFile`."""
-    password: str = ""
+    password: Base64 = ""
     """Password or access token for HTTPS remotes, in base64. Cannot be combined with an SSH key."""
     submodule_hosts: Sequence[str] = ()
     """Hosts, besides those of `repositories`, that submodules and LFS files of a repository may be on."""
@@ -69,7 +76,7 @@ class GitHost(LenientModel):
     """
     token_file: str = ""
     """Path of a file that contains the access token. It is read for each pull request."""
-    token_data: str = ""
+    token_data: Base64 = ""
     """The access token in base64, instead of `tokenFile`."""
     username: str = ""
     """Email address of the Atlassian account, if the token is an API token of Bitbucket Cloud. Empty for an
@@ -196,11 +203,11 @@ class AnalysisProvider(LenientModel):
 class KeyPair(LenientModel):
     private_key_file: str = ""
     """Path of the RSA private key (PEM) that decrypts secrets."""
-    private_key_data: str = ""
+    private_key_data: Base64 = ""
     """The private key (PEM) in base64, instead of `privateKeyFile`."""
     public_key_file: str = ""
     """Path of the RSA public key (PEM) that the control plane encrypts secrets with."""
-    public_key_data: str = ""
+    public_key_data: Base64 = ""
     """The public key (PEM) in base64, instead of `publicKeyFile`."""
 
     @model_validator(mode="after")
@@ -268,7 +275,7 @@ class Access(LenientModel):
     """Id of the agent, shown by the console when the agent is registered."""
     piped_key_file: str = ""
     """Path of a file that contains the agent's key."""
-    piped_key_data: str = ""
+    piped_key_data: Base64 = ""
     """The agent's key in base64, instead of `pipedKeyFile`."""
     api_address: Annotated[str, AfterValidator(_host_and_port)] = Field(min_length=1)
     """Address of the control plane's gRPC port, as `host:port`."""

@@ -1,5 +1,7 @@
 """Annotated types for scalars in PipeCD's files: durations, percentages, replicas, patterns, paths."""
 
+import base64
+import binascii
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -58,6 +60,19 @@ def _parse_duration(text: str) -> timedelta:
 def _not_negative(value: timedelta) -> timedelta:
     if value < timedelta():
         raise ValueError("must not be negative")
+    return value
+
+
+def text_of_base64(value: str) -> str:
+    """The decoded text; line breaks are ignored. Raises ValueError, without the value: it can be a secret."""
+    try:
+        return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise ValueError("is not base64: encode it with `base64 < FILE`") from None
+
+
+def _base64(value: str) -> str:
+    text_of_base64(value)
     return value
 
 
@@ -176,6 +191,8 @@ FieldPath = Annotated[ValuePath | None, BeforeValidator(ValuePath.parse)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 #: May be empty. Not shown in errors: it can be a secret.
 HttpUrl = Annotated[str, AfterValidator(http_url)]
+#: May be empty, and have line breaks. It is kept as it is written.
+Base64 = Annotated[str, AfterValidator(_base64)]
 Text = Annotated[str, BeforeValidator(_text)]
 #: A name or label of an application, which the control plane stores.
 Shown = Annotated[str, AfterValidator(_shown)]

@@ -14,7 +14,7 @@ from pipecd import hcl
 from pipecd.config.application import load
 from pipecd.errors import ConfigError, Place, UserError
 from pipecd.model.deployment import Version, VersionKind
-from pipecd.model.stage import Source
+from pipecd.model.stage import Done, Source
 from pipecd.platforms.stage_tables import application_types
 from pipecd.platforms.terraform import binary, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
@@ -336,3 +336,15 @@ A
 module "three" { source = "y" }
 """
     assert [block.labels for block in hcl.read(text, "main.tf")] == [("two",), ("three",)]
+
+
+async def test_the_first_application_of_the_guide_is_planned(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs/guide/getting-started.md").read_text()
+    section = guide.partition("## 3. An application")[2].partition("\n## ")[0]
+    (main,) = re.findall(r"```hcl\n(.*?)```", section, re.DOTALL)
+    (file,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    main = main.replace("/var/lib/piped", str(tmp_path))
+    async with shop_runner(tmp_path, "", file=file, **{"main.tf": main}) as runner:
+        outcome = await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+    assert isinstance(outcome, Done)
+    assert outcome.note == "1 to add, 0 to change, 0 to destroy"

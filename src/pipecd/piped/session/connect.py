@@ -42,6 +42,7 @@ async def connect_and_register(
             options.transport,
             instance=instance,
             timeout=settings.dial_timeout,
+            on_failure=_log_failure,
             clock=clock,
         )
 
@@ -79,6 +80,11 @@ async def _register(
         raise ConfigError(
             f"{server} does not speak PipeCD's protocol", remedy="correct spec.apiAddress"
         ) from error
+
+
+def _log_failure(error: Temporary) -> None:
+    """The first attempt has failed. gRPC repeats it by itself until the timeout."""
+    log.warning("control_plane_unreachable", error=str(error))
 
 
 def _log_retry(error: Exception, delay: float) -> None:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel
-from pipecd.config.values import HttpUrl, InsideApplication, Percentage
+from pipecd.config.values import Base64, HttpUrl, InsideApplication, Percentage
 
 
 class Input(StrictModel):
@@ -64,7 +64,7 @@ class CloudRunProvider(BaseModel):
     """Path of a service account's key, or of the configuration of a workload identity federation. Default:
     Google's application default credentials.
     """
-    credentials_data: str = Field("", alias="credentialsData", repr=False)
+    credentials_data: Base64 = Field("", alias="credentialsData", repr=False)
     """The content of such a file, encoded with base64, for an agent that has no files of its own, such as one
     on App Runner or Fargate.
     """
