@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
+from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
 from tests.actors import TESTER
@@ -115,6 +116,7 @@ async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Brow
     admin = ProjectStaticUser(username=USER, password_hash=PASSWORD_HASH)
     store = w.plane.server.services.store
     await store.create(Project(id="team", desc="The team", static_admin=admin), by=TESTER)
+    await store.create(Piped(id="piped-of-team", name="home", project_id="team"), by=TESTER)
     async with open_console(browser, w.plane.url) as user:
         page = user.page
         await user.go("/settings")
@@ -143,10 +145,16 @@ async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Brow
         dialog = page.get_by_role("dialog", name="Receiver on-call")
         await expect(dialog.get_by_label("URL")).to_have_value("")
         await dialog.get_by_label("Format").select_option("cloudevents")
+        await dialog.get_by_label("Events").select_option("Offline only")
+        await dialog.get_by_role("textbox", name="Pipeds").click()
+        await page.get_by_role("option", name="home").click()
         await dialog.get_by_role("button", name="Save").click()
         await expect(dialog).to_have_count(0)
-        stored = (await store.get(Project, "team")).message.receivers[0].webhook
+        receiver = (await store.get(Project, "team")).message.receivers[0]
+        stored = receiver.webhook
         assert stored.format == "cloudevents" and stored.url and "secret-path" not in stored.url
+        assert (receiver.events, receiver.piped_ids) == (["PIPED_OFFLINE"], ["piped-of-team"])
+        await expect(item).to_contain_text("offline only · 1 piped")
         await item.get_by_role("button", name="Delete on-call").click()
         await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         await expect(section).to_contain_text("The project has no receivers")

@@ -198,6 +198,31 @@ async def check_statuses(w: Watched) -> None:
     assert '"hook"' in configured and "secret-path" not in str(rows)
 
 
+async def test_a_receiver_gets_the_events_and_agents_that_it_names(tmp_path: Path) -> None:
+    hook = {"url": "http://127.0.0.1:1"}
+    receivers: list[dict[str, Any]] = [
+        {"name": "all", "webhook": hook},
+        {"name": "offline", "webhook": hook, "events": ["EVENT_PIPED_OFFLINE"]},
+        {"name": "online", "webhook": hook, "events": ["PIPED_ONLINE"]},
+        {"name": "another agent", "webhook": hook, "pipedIDs": ["another"]},
+    ]
+    async with watched(tmp_path, receivers) as w:
+        await w.report()
+        await w.check()
+        await w.watch(140)
+        assert await is_waiting(w, {"all": 1, "offline": 1})
+        await w.report()
+        await w.check()
+        assert await is_waiting(w, {"all": 2, "offline": 1, "online": 1})
+        listed = (await w.plane.console.call("ListProjectReceivers")).receivers
+        assert [(list(each.events), list(each.piped_ids)) for each in listed] == [
+            ([], []),
+            (["PIPED_OFFLINE"], []),
+            (["PIPED_ONLINE"], []),
+            ([], ["another"]),
+        ]
+
+
 async def test_disabled_agents_and_restarts_of_the_control_plane_are_not_reported(tmp_path: Path) -> None:
     receivers = [{"name": "hook", "webhook": {"url": "http://127.0.0.1:1"}}]
     async with watched(tmp_path, receivers) as w:
@@ -362,6 +387,14 @@ async def check_secrets(plane: ControlPlane, team: Console) -> None:
 
 
 REFUSED = [
+    (
+        ProjectReceiver(name="r", webhook=WebhookReceiver(url="https://a"), events=["DEPLOYMENT_FAILED"]),
+        "DEPLOYMENT_FAILED is an event of agents",
+    ),
+    (
+        ProjectReceiver(name="r", webhook=WebhookReceiver(url="https://a"), piped_ids=["missing"]),
+        "missing",
+    ),
     (ProjectReceiver(name="r"), "exactly one of slack, webhook, email and apprise"),
     (ProjectReceiver(name="r", slack=SlackReceiver(oauth_token="xoxb-1")), "channelID is required"),
     (ProjectReceiver(name="r", slack=SlackReceiver(hook_url="file:///etc/passwd")), "begins? with https"),

@@ -32,7 +32,7 @@ from pipecd.config.decode import (
 )
 from pipecd.config.document import Document, parse_kind
 from pipecd.config.named_file import read_named_file
-from pipecd.config.notifications import Receiver
+from pipecd.config.notifications import ProjectReceiver
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
 from pipecd.config.tracing import Tracing
 from pipecd.config.values import Duration, HttpUrl, check_unique
@@ -154,7 +154,7 @@ class StaticAdmin(StrictModel):
 class ProjectNotifications(StrictModel):
     """Notifications of the control plane: that an agent of the project is offline, and online again."""
 
-    receivers: Sequence[Receiver] = Field(default=(), max_length=50)
+    receivers: Sequence[ProjectReceiver] = Field(default=(), max_length=50)
     """Who is notified when an agent of the project is offline for two minutes, and when it is back."""
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel
 from pipecd.config.values import Base64, HttpUrl, Text
-from pipecd.model.notification import CONTROL_PLANE_EVENTS, EVENT_TYPES, EventGroup
+from pipecd.model.notification import CONTROL_PLANE_EVENTS, EVENT_TYPES, EventGroup, PipedEvent
 
 
 class Route(LenientModel):
@@ -62,6 +62,8 @@ def _known(names: Sequence[str], known: Collection[str], what: str) -> Sequence[
                 raise ValueError(
                     f"{name} is an event of the control plane: configure a receiver of the project"
                 )
+            if name in EVENT_TYPES:
+                raise ValueError(f"{name} is an event of agents: configure a route in their files")
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
             raise ValueError(f"there is no {what} {name!r}; {hint}")
@@ -210,6 +212,25 @@ class Receiver(LenientModel):
         if sum(each is not None for each in (self.slack, self.webhook, self.email, self.apprise)) != 1:
             raise ValueError("exactly one of slack, webhook, email and apprise must be given")
         return self
+
+
+class ProjectReceiver(Receiver):
+    """A receiver of a project, which the control plane notifies. It says itself what it gets: no routes."""
+
+    events: Sequence[str] = ()
+    """Only these events: `PIPED_OFFLINE`, `PIPED_ONLINE`. Empty: all of them."""
+    piped_ids: Sequence[str] = Field(default=(), alias="pipedIDs")
+    """Only events of the agents with these ids. Empty: all agents of the project."""
+
+    @field_validator("events")
+    @classmethod
+    def _known_events(cls, value: Sequence[str]) -> Sequence[str]:
+        return _known(value, CONTROL_PLANE_EVENTS, "event of the control plane")
+
+    def gets(self, event: PipedEvent) -> bool:
+        return (not self.events or event.name in self.events) and (
+            not self.piped_ids or event.piped_id in self.piped_ids
+        )
 
 
 class Notifications(LenientModel):

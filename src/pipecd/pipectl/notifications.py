@@ -54,8 +54,18 @@ def _list_view(response: ListReceiversResponse | ListProjectReceiversResponse) -
         rows = [[receiver.name, *_row(receiver)] for receiver in response.receivers]
         empty = "The agent has no receivers, or has not reported them."
         return list_view(["NAME", *_COLUMNS], rows, empty=empty)
-    rows = [[receiver.name, receiver.destination, *_row(receiver)] for receiver in response.receivers]
-    return list_view(["NAME", "DESTINATION", *_COLUMNS], rows, empty="The project has no receivers.")
+    rows = [
+        [
+            receiver.name,
+            receiver.destination,
+            ",".join(receiver.events) or "all",
+            ",".join(receiver.piped_ids) or "all",
+            *_row(receiver),
+        ]
+        for receiver in response.receivers
+    ]
+    columns = ["NAME", "DESTINATION", "EVENTS", "PIPEDS", *_COLUMNS]
+    return list_view(columns, rows, empty="The project has no receivers.")
 
 
 _COLUMNS = ("TYPE", "STATE", "WAITING", "LAST SENT", "LAST FAILED", "ERROR")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pipecd.controlplane.notifications import presence
 from pipecd.controlplane.notifications.presence import Presence, Transition
+from pipecd.controlplane.notifications.receivers import OpenReceiver
 from pipecd.controlplane.records import pipeds
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import outbox
@@ -26,12 +27,12 @@ async def run(services: Services, by: Actor) -> None:
         contacts = await pipeds.last_contacts(services, project_id)
         state, transitions = presence.check(known, contacts, services.clock.now())
         for transition in transitions:
-            await _notify(services, project_id, list(receivers), transition)
+            await _notify(services, project_id, list(receivers.values()), transition)
         await services.store.put_metadata(PRESENCE, project_id, project_id, state.to_json(), by=by)
 
 
 async def _notify(
-    services: Services, project_id: str, receivers: Sequence[str], transition: Transition
+    services: Services, project_id: str, receivers: Sequence[OpenReceiver], transition: Transition
 ) -> None:
     record = (await services.store.get(Piped, transition.piped_id)).message
     event = _event(record, transition, services.now())
@@ -42,9 +43,8 @@ async def _notify(
         web_address=services.address,
         pipecd=pipecd_json(event),
     )
-    await outbox.add(
-        services.store, project_id, receivers, event.key, message.to_json(), services.clock.now()
-    )
+    names = [receiver.name for receiver in receivers if receiver.gets(event)]
+    await outbox.add(services.store, project_id, names, event.key, message.to_json(), services.clock.now())
     services.outbox_changed.set()
 
 

@@ -15,13 +15,14 @@ from google.protobuf.message import Message as ProtoMessage
 from pydantic import ValidationError
 
 from pipecd.clock import Clock
-from pipecd.config.notifications import Receiver
+from pipecd.config.notifications import ProjectReceiver as Receiver
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sso.providers import decrypt, encrypt
 from pipecd.controlplane.store import Store, lists
 from pipecd.controlplane.store.secret_fields import REDACTED, secret_fields
 from pipecd.errors import AlreadyExists, ConfigError, NotFound, PipecdError, Refused
 from pipecd.model.actor import Actor
+from pipecd.model.notification import PipedEvent
 from pipecd.notify.delivery import Send
 from pipecd.notify.message import Message
 from pipecd.notify.network import Network
@@ -37,10 +38,13 @@ _TYPES = ("slack", "webhook", "email")
 
 @dataclass(frozen=True, kw_only=True)
 class OpenReceiver:
-    """`redact` masks the receiver's secrets in a text."""
+    """`redact` masks the receiver's secrets in a text. `gets`: whether it is to be notified of an event."""
 
     name: str
     type: str
+    events: Sequence[str]
+    piped_ids: Sequence[str]
+    gets: Callable[[PipedEvent], bool]
     destination: str
     send: Send
     redact: Callable[[str], str]
@@ -98,6 +102,9 @@ class ProjectReceivers:
             return OpenReceiver(
                 name=stored.name,
                 type=_type(stored),
+                events=stored.events,
+                piped_ids=stored.piped_ids,
+                gets=lambda _: True,
                 destination="",
                 send=partial(_fail, str(error)),
                 redact=str,
@@ -172,6 +179,9 @@ def _open(receiver: Receiver, clock: Clock, network: Network | None) -> OpenRece
     return OpenReceiver(
         name=receiver.name,
         type=type_of(receiver),
+        events=receiver.events,
+        piped_ids=receiver.piped_ids,
+        gets=receiver.gets,
         destination=_destination(receiver)[:_MAX_DESTINATION],
         send=send,
         redact=Redactor(secrets).text,
@@ -236,7 +246,11 @@ def _decrypted(stored: ProjectReceiver, key: bytes) -> ProjectReceiver:
 
 def _to_config(receiver: ProjectReceiver) -> Receiver:
     """`receiver` has secrets in plain text. Raises Refused if it is not valid."""
-    members: dict[str, Any] = {"name": receiver.name}
+    members: dict[str, Any] = {
+        "name": receiver.name,
+        "events": list(receiver.events),
+        "pipedIDs": list(receiver.piped_ids),
+    }
     if receiver.HasField("slack"):
         slack = receiver.slack
         if slack.hook_url and not slack.hook_url.startswith("https://"):
@@ -286,6 +300,8 @@ def _to_config(receiver: ProjectReceiver) -> Receiver:
 
 def _field(location: Sequence[object]) -> str:
     """The field of the request for a key of the configuration: `hookURL` is `hook_url`."""
+    if location[:1] == ("events",):
+        return "receiver.events"
     if len(location) < 2:
         return ""
     part, key = location[:2]

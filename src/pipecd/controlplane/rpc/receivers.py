@@ -22,6 +22,7 @@ from pipecd.schema.pipecd.v1.notifications_pb2 import (
     ListProjectReceiversResponse,
     ListReceiversRequest,
     ListReceiversResponse,
+    ProjectReceiver,
     ReceiverStatus,
     ReportReceiversRequest,
     TestProjectReceiverRequest,
@@ -83,6 +84,8 @@ async def list_project_receivers(
             name=name,
             type=receiver.type,
             destination=receiver.destination,
+            events=receiver.events,
+            piped_ids=receiver.piped_ids,
             succeeded_at=results[name].succeeded_at,
             failed_at=results[name].failed_at,
             error=results[name].error,
@@ -100,6 +103,7 @@ async def list_project_receivers(
 async def add_project_receiver(
     services: Services, person: Person, request: AddProjectReceiverRequest
 ) -> AddProjectReceiverResponse:
+    await _check_agents(services, person, request.receiver)
     await services.receivers.add(person.project_id, request.receiver, by=person.actor)
     return AddProjectReceiverResponse()
 
@@ -107,6 +111,7 @@ async def add_project_receiver(
 async def update_project_receiver(
     services: Services, person: Person, request: UpdateProjectReceiverRequest
 ) -> UpdateProjectReceiverResponse:
+    await _check_agents(services, person, request.receiver)
     await services.receivers.update(person.project_id, request.receiver, by=person.actor)
     return UpdateProjectReceiverResponse()
 
@@ -136,6 +141,12 @@ async def test_project_receiver(
     if error:
         raise Refused(f"the receiver {name} did not accept a test message: {error}")
     return TestProjectReceiverResponse()
+
+
+async def _check_agents(services: Services, person: Person, receiver: ProjectReceiver) -> None:
+    """Raises NotFound: a receiver would never be notified of an agent that does not exist."""
+    for id in receiver.piped_ids:
+        await ownership.get(services, person, Piped, id)
 
 
 async def _reported(services: Services, piped_id: str) -> ReportReceiversRequest:

@@ -32,8 +32,8 @@ export function ProjectReceivers({ mayChange }: { mayChange: boolean }) {
       }
     >
       <Text size="sm" mb="xs">
-        The control plane notifies these receivers when a piped is offline for two minutes, and when it is back. Everything
-        else is sent by the piped, to the receivers of its own file.
+        The control plane notifies these receivers when a piped is offline for two minutes, and when it is back, of all pipeds
+        or of those that the receiver names. Everything else is sent by the piped, to the receivers of its own file.
       </Text>
       {receivers.isError && !receivers.data && (
         <ErrorAlert title="The receivers could not be loaded" error={receivers.error} retry={receivers.refetch} />

@@ -1,14 +1,16 @@
 // Adds or changes a receiver of the project. Secrets are never shown: an empty field leaves the stored one as it is.
 
 import { create } from "@bufbuild/protobuf";
-import { NativeSelect, SegmentedControl, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
+import { MultiSelect, NativeSelect, SegmentedControl, SimpleGrid, Stack, Text, TextInput } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { consoleClient } from "../../api";
 import { useChange } from "../../changes";
 import { FormDialog } from "../../components/form-dialog";
 import { fieldErrors, InvalidField } from "../../field-errors";
-import { projectReceiversQuery } from "../../queries";
+import { pipedsQuery, projectReceiversQuery } from "../../queries";
+import type { Piped } from "../../schema/model/piped_pb";
 import {
   EmailReceiverSchema,
   type ProjectReceiver,
@@ -28,10 +30,15 @@ interface ReceiverFormProps {
 export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
   const [type, setType] = useState<Type>(receiver?.email ? "email" : receiver?.webhook ? "webhook" : "slack");
   const [name, setName] = useState(receiver?.name ?? "");
+  const [events, setEvents] = useState(receiver?.events.length === 1 ? receiver.events[0] : "");
+  const [pipedIds, setPipedIds] = useState(receiver?.pipedIds ?? []);
+  const pipeds = useQuery(pipedsQuery).data ?? [];
   const fields = useFields(receiver);
   const change = useChange(
     async (): Promise<unknown> => {
       const changed = toReceiver(name, type, fields.values);
+      changed.events = events ? [events] : [];
+      changed.pipedIds = pipedIds;
       return receiver
         ? consoleClient.updateProjectReceiver({ receiver: changed })
         : consoleClient.addProjectReceiver({ receiver: changed });
@@ -40,7 +47,12 @@ export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
     close,
   );
   const stored = receiver !== undefined && Boolean(receiver[type]);
-  const errors = fieldErrors<string>(change.error, { name: "receiver.name", ...PATHS[type] });
+  const errors = fieldErrors<string>(change.error, {
+    name: "receiver.name",
+    events: "receiver.events",
+    pipedIds: "receiver.piped_ids",
+    ...PATHS[type],
+  });
   const form: Form = {
     values: fields.values,
     input: (field) => ({ ...fields.input(field), error: errors.at[field] }),
@@ -77,12 +89,43 @@ export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
       {type === "slack" && <SlackFields form={form} stored={stored} />}
       {type === "webhook" && <WebhookFields form={form} stored={stored} />}
       {type === "email" && <EmailFields form={form} stored={stored} />}
+      <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
+        <NativeSelect
+          label="Events"
+          value={events}
+          error={errors.at["events"]}
+          onChange={(event) => setEvents(event.currentTarget.value)}
+          data={[
+            { value: "", label: "Offline, and online again" },
+            { value: "PIPED_OFFLINE", label: "Offline only" },
+            { value: "PIPED_ONLINE", label: "Online again only" },
+          ]}
+        />
+        <MultiSelect
+          label="Pipeds"
+          placeholder={pipedIds.length > 0 ? undefined : "All"}
+          value={pipedIds}
+          error={errors.at["pipedIds"]}
+          onChange={setPipedIds}
+          data={pipedOptions(pipeds, pipedIds)}
+          hidePickedOptions
+        />
+      </SimpleGrid>
       <Text size="xs" className="faint">
         {stored && "Fields of secrets are empty: what you enter replaces the stored one. "}
         Addresses have to be on the internet, or in a network that the operator of the control plane allows.
       </Text>
     </FormDialog>
   );
+}
+
+/** With those that are selected, but that the user may not see. */
+function pipedOptions(pipeds: Piped[], selected: string[]) {
+  const known = new Set(pipeds.map(({ id }) => id));
+  return [
+    ...pipeds.filter(({ id, disabled }) => !disabled || selected.includes(id)).map(({ id, name }) => ({ value: id, label: name })),
+    ...selected.filter((id) => !known.has(id)).map((id) => ({ value: id, label: id })),
+  ];
 }
 
 const EMPTY = {

@@ -13,6 +13,8 @@ import type { ReceiverStatus } from "../../schema/pipecd/v1/notifications_pb";
 import classes from "./receivers.module.css";
 
 const TYPES: Record<string, string> = { slack: "Slack", webhook: "Webhook", email: "E-mail", apprise: "Apprise" };
+/** A receiver of a project that gets one of the two events. */
+const EVENTS: Record<string, string> = { PIPED_OFFLINE: "offline only", PIPED_ONLINE: "online again only" };
 
 interface ReceiverItemProps {
   receiver: ReceiverStatus;
@@ -39,6 +41,9 @@ export function ReceiverItem({ receiver, test: send, query, actions, readOnly = 
           <Text size="sm" className="faint">
             {TYPES[receiver.type] ?? receiver.type}
             {receiver.destination && ` · ${receiver.destination}`}
+            {receiver.events.length === 1 && ` · ${EVENTS[receiver.events.join()]}`}
+            {receiver.pipedIds.length > 0 &&
+              ` · ${receiver.pipedIds.length} ${receiver.pipedIds.length === 1 ? "piped" : "pipeds"}`}
             {receiver.succeededAt > 0n && (
               <>
                 {" · last sent "}
