@@ -217,7 +217,8 @@ class _RequestHandler(MotoRequestHandler):
 
     def _respond(self, environ: dict[str, Any]) -> None:
         started: list[Any] = []
-        body = b"".join(self.server.app(environ, lambda *arguments: started.append(arguments)))
+        application: Any = self.server.app
+        body = b"".join(application(environ, lambda *arguments: started.append(arguments)))
         status, headers = started[-1][:2]
         self._send(status, headers, body)
 

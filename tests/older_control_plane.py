@@ -10,6 +10,7 @@ import grpc
 from grpc import aio
 
 from pipecd.schema.agent import service_pb2
+from tests.raw_grpc import unary
 
 #: Calls that PipeCD's control plane has only since 0.53.
 SINCE_0_53 = ("SaveDeploymentSharedMetadata", "GetApplicationSharedObject", "PutApplicationSharedObject")
@@ -20,15 +21,17 @@ class _Forward(grpc.GenericRpcHandler):
     def __init__(self, channel: aio.Channel) -> None:
         self._channel = channel
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         path = handler_call_details.method
         _, service, name = path.split("/")
         if service != _SERVICE.full_name or name in SINCE_0_53:
             return None
-        call = self._channel.unary_unary(path)
+        call = unary(self._channel, path)
 
-        async def forward(request: bytes, context: aio.ServicerContext) -> bytes:
-            metadata = [item for item in context.invocation_metadata() if item[0] == "authorization"]
+        async def forward(request: bytes, context: aio.ServicerContext[bytes, bytes]) -> bytes:
+            metadata = [item for item in context.invocation_metadata() or () if item[0] == "authorization"]
             try:
                 return await call(request, metadata=metadata)
             except aio.AioRpcError as error:

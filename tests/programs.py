@@ -187,6 +187,6 @@ class _KillingLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self._policy = policy
 
-    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
         self._policy.count()
         return super().call_soon(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipecd.quickstart.git_server import GitServer
@@ -33,7 +34,7 @@ class Clone:
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 
-    def write(self, files: dict[str, str | None]) -> None:
+    def write(self, files: Mapping[str, str | None]) -> None:
         """Write contents by path; None deletes the file."""
         for name, text in files.items():
             path = self.path / name
@@ -43,7 +44,7 @@ class Clone:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
-    def commit(self, message: str, files: dict[str, str | None] | None = None) -> str:
+    def commit(self, message: str, files: Mapping[str, str | None] | None = None) -> str:
         """Returns the new commit's hash."""
         self.write(files or {})
         self.git("add", "--all")
@@ -53,7 +54,7 @@ class Clone:
     def push(self) -> None:
         self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{self.branch}")
 
-    def commit_and_push(self, message: str, files: dict[str, str | None] | None = None) -> str:
+    def commit_and_push(self, message: str, files: Mapping[str, str | None] | None = None) -> str:
         commit = self.commit(message, files)
         self.push()
         return commit

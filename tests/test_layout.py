@@ -117,8 +117,7 @@ def _patched(node: ast.AST) -> Iterator[ast.expr]:
             yield ast.Attribute(value=owner, attr=name)
         case ast.Call(func=ast.Attribute(attr="setitem" | "delitem" | "dict"), args=[owner, *_]):
             # cast(dict[str, int], TABLE) is still the table.
-            is_cast = isinstance(owner, ast.Call) and len(owner.args) == 2
-            yield owner.args[1] if is_cast else owner
+            yield owner.args[1] if isinstance(owner, ast.Call) and len(owner.args) == 2 else owner
 
 
 def patched_constants(tree: ast.Module) -> list[int]:
@@ -128,6 +127,7 @@ def patched_constants(tree: ast.Module) -> list[int]:
     return [
         node.lineno
         for node in ast.walk(tree)
+        if isinstance(node, ast.stmt | ast.expr)
         for target in _patched(node)
         if _is_constant(target.value if isinstance(target, ast.Subscript) else target, imported)
     ]

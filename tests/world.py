@@ -151,7 +151,9 @@ class ConsoleUser:
         return sorted(deployments, key=lambda deployment: self._seen.index(deployment.id))
 
     async def deployment(self, deployment_id: str) -> Deployment:
-        return (await self.console.call("GetDeployment", deployment_id=deployment_id)).deployment
+        response = await self.console.call("GetDeployment", deployment_id=deployment_id)
+        deployment: Deployment = response.deployment
+        return deployment
 
     async def wait_for_deployment(
         self, application_id: str, commit: str = "", within: float = 240.0

@@ -166,7 +166,7 @@ async def test_axe_finds_nothing_on_any_page_and_its_layout_is_sound(
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error]
 
 
-LAYOUTS = (
+LAYOUTS: Sequence[tuple[str, list[str]]] = (
     ("<p>first</p><p>second</p><a href='/'>a link</a>", []),
     ("<div style='width: 2000px'>wide</div>", ["the page is 2008 px wide"]),
     (

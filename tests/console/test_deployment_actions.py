@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
@@ -34,7 +35,7 @@ SCRIPT_WITH_ROLLBACK = {"name": "SCRIPT_RUN", "with": {"run": "true", "onRollbac
 WAIT = {"name": "WAIT", "with": {"duration": "10m"}}
 
 
-async def open_waiting_deployment(user: BrowserUser, w: World, **spec: object) -> Page:
+async def open_waiting_deployment(user: BrowserUser, w: World, **spec: Any) -> Page:
     """Opens the page of a deployment that is waiting in its second stage. An earlier deployment succeeded."""
     page = user.page
     planner = {"alwaysUsePipeline": True}

@@ -1,6 +1,7 @@
 """The page of events: what each event watcher did with them."""
 
 import time
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -16,13 +17,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 COMMIT = "c0ffee1234567890"
 
 
-def result(name: str, status: EventStatus.ValueType, **fields: str) -> EventResult:
+def result(name: str, status: EventStatus.ValueType, **fields: Any) -> EventResult:
     return EventResult(
         piped_id="p", repo_id="shop", watcher=f"{name}/app.pipecd.yaml#0", name=name, status=status, **fields
     )
 
 
-def event(number: int, status: EventStatus.ValueType, *results: EventResult, **fields: str) -> Event:
+def event(number: int, status: EventStatus.ValueType, *results: EventResult, **fields: Any) -> Event:
     """Of the future: a job of the control plane ends those that no agent handles."""
     created_at = int(time.time()) + 3600 + number
     return Event(

@@ -47,7 +47,7 @@ async def report_live_state(w: World, agent: Client, shop: str, resources: Seque
 
 
 async def report_sync_state(
-    agent: Client, shop: str, status: ApplicationSyncStatus, short: str, reason: str = ""
+    agent: Client, shop: str, status: ApplicationSyncStatus.ValueType, short: str, reason: str = ""
 ) -> None:
     state = ApplicationSyncState(
         status=status, short_reason=short, reason=reason or short, timestamp=int(time.time())

@@ -15,6 +15,7 @@ from pipecd.controlplane.store.audit import Subject
 from pipecd.controlplane.store.audit_chain import Verification, seal, verify
 from pipecd.controlplane.store.audit_log import MAX_SCANNED, AuditFilter, AuditPage, page
 from pipecd.controlplane.store.engine import Database
+from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import Conflict, Refused
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.model.application_pb2 import Application
@@ -39,8 +40,12 @@ TRIGGERS = {
 
 
 async def execute(store: Store, *statements: sa.Executable) -> None:
-    for statement in statements:
-        await store.database.write(lambda connection, it=statement: connection.execute(it))
+
+    def run(connection: Connection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    await store.database.write(run)
 
 
 async def disable_trigger(store: Store) -> None:

@@ -1,6 +1,6 @@
 """Each deployment that ends adds a delivery in the same transaction; a migration adds those of the past."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -66,7 +66,7 @@ async def test_the_end_of_a_deployment_is_recorded_once(store: Store) -> None:
         await store.create(pending, by=TESTER)
         final = deployment(id, application_id, status, at)
         for _ in range(2):
-            await store.update(Deployment, id, lambda record, final=final: record.CopyFrom(final), by=TESTER)
+            await store.update(Deployment, id, copying(final), by=TESTER)
     rows = await stored(store)
     assert {row.deployment_id: (row.lead, row.restore, row.failed) for row in rows} == MEASURED
     assert (rows[0].kind_name, rows[0].labels) == ("ECS", "\nenv:prod\n")
@@ -92,6 +92,10 @@ async def test_a_time_in_the_future_is_the_time_of_the_report(store: Store) -> N
     assert row.completed_at < 2**33
 
 
+def copying(final: Deployment) -> Callable[[Deployment], None]:
+    return lambda record: record.CopyFrom(final)
+
+
 async def test_the_migration_adds_the_deployments_of_the_past(url: str) -> None:
     await migrate_database(url, "0006")
     # A batch ends after the first deployment of the application a.
@@ -100,8 +104,9 @@ async def test_the_migration_adds_the_deployments_of_the_past(url: str) -> None:
     records.append(deployment("d5", "a", DeploymentStatus.DEPLOYMENT_RUNNING, 0))
 
     def insert(connection: sa.Connection) -> None:
-        for number, record in enumerate((*records, TRACE)):
-            row = {
+        added: tuple[Deployment | DeploymentTrace, ...] = (*records, TRACE)
+        for number, record in enumerate(added):
+            row: dict[str, Any] = {
                 "id": record.id,
                 "project_id": "shop",
                 "data": record.SerializeToString(),

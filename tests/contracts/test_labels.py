@@ -20,7 +20,7 @@ from pipecd.schema.model.event_pb2 import Event
 from tests.actors import TESTER
 
 #: Also with several lines, characters that mean something to JSON, and longer than what is indexed.
-LABELS = (
+LABELS: Sequence[dict[str, str]] = (
     {"env": "a"},
     {"env": "b"},
     {"team": "a"},
@@ -51,7 +51,8 @@ async def test_the_index_changes_no_result(store: Store) -> None:
     scanning = Store(store.database, store._clock, never)
     for _ in range(40):
         labels = random.choice(LABELS)
-        included = random.choice([None, [], [{}], random.sample(LABELS, 2), random.sample(LABELS[:4], 1)])
+        sets: list[list[dict[str, str]] | None] = [None, [], [{}]]
+        included = random.choice([*sets, random.sample(LABELS, 2), random.sample(LABELS[:4], 1)])
         results = [await _list_all(each, labels, included) for each in (store, scanning)]
         assert results[0] == results[1], (labels, included)
 

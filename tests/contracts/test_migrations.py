@@ -17,6 +17,7 @@ from pipecd.schema.model.artifact_pb2 import DeployTargets
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.kind_pb2 import ECS
 from tests.actors import TESTER
+from tests.contracts.test_audit_chain import execute
 
 COLUMNS = ("id", "project_id", "data", "version", "touched", "kind")
 
@@ -60,7 +61,7 @@ async def test_stored_numbers_of_kinds_become_names(url: str) -> None:
 
 async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
     await migrate_database(url, "0012")
-    content = {
+    content: dict[str, str | int] = {
         "at": 1,
         "project_id": "shop",
         **dict.fromkeys(("actor_id", "actor_name", "actor_project_id", "address", "action"), "x"),
@@ -127,15 +128,13 @@ async def test_labels_of_stored_records_are_indexed(url: str) -> None:
                 .values(labels="\nteam:\u00e4\nlong:" + "x" * 500 + "\n"),
                 sa.delete(table).where(table.c.id == "2"),
             )
-            for change in changes:
-                await store.database.write(lambda connection, change=change: connection.execute(change))
+            await execute(store, *changes)
         long = "long:" + "x" * (tables.MAX_INDEXED_LABEL - 5)
         assert await indexed() == {
             ("shop", kind, label, "1") for kind in kinds for label in ("team:\u00e4", long)
         }
         for name in kinds.values():
-            delete = sa.delete(tables.metadata.tables[name])
-            await store.database.write(lambda connection, change=delete: connection.execute(change))
+            await execute(store, sa.delete(tables.metadata.tables[name]))
         assert await indexed() == set()
     finally:
         await store.close()

@@ -1,11 +1,13 @@
 """PostgreSQL plans the lists that all agents poll once for a connection, not for each call."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from pipecd.controlplane.store import Store, lists
+from tests.contracts.test_audit_chain import execute
 
 #: 20,000 records of 200 agents, four of each of which are unfinished, not handled, or not deleted.
 INSERT = """
@@ -29,10 +31,10 @@ async def test_a_list_is_not_planned_for_each_call(
 ) -> None:
     column = "deleted" if table == "applications" else "status"
     for statement in (INSERT.format(table=table, column=column), f"ANALYZE {table}"):
-        await store.database.write(lambda connection, text=statement: connection.execute(sa.text(text)))
+        await execute(store, sa.text(statement))
     for _ in range(20):
         assert len(await load(store, "shop", "p5")) == 4
-    prepared = sa.select(sa.column("generic_plans"), sa.column("custom_plans"))
+    prepared: Any = sa.select(sa.column("generic_plans"), sa.column("custom_plans"))
     rows = await store.database.rows(
         prepared.select_from(sa.table("pg_prepared_statements")).where(
             sa.column("statement").contains(f"FROM {table}"), sa.column("statement").contains("piped_id = $1")

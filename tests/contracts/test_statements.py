@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as postgresql_dialect
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from pipecd.controlplane.store.statements import compiler
@@ -37,8 +37,11 @@ BUILDERS: list[Callable[[str, str, int, int], Any]] = [
     lambda a, b, m, n: sa.text("SELECT 1"),
 ]
 
+#: SQLAlchemy has no type of its constructor.
+_postgresql: Any = postgresql_dialect
 
-@pytest.mark.parametrize("dialect", [sqlite_dialect(), PGDialect_asyncpg()], ids=["sqlite", "postgresql"])
+
+@pytest.mark.parametrize("dialect", [sqlite_dialect(), _postgresql()], ids=["sqlite", "postgresql"])
 @pytest.mark.parametrize("build", BUILDERS)
 def test_each_statement_is_executed_with_its_own_values(
     build: Callable[[str, str, int, int], Any], dialect: sa.Dialect

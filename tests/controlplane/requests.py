@@ -1,9 +1,9 @@
 """Requests for tests of every call: `fill` makes one that the field rules accept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from pipecd.schema.pipecd.v1 import rules_pb2
@@ -19,6 +19,12 @@ _MATCHES = {
 }
 
 
+def fields_of(descriptor: Any) -> Sequence[FieldDescriptor]:
+    """The fields of a message: the type checker knows two classes of descriptors."""
+    fields: Sequence[FieldDescriptor] = descriptor.fields
+    return fields
+
+
 def rules_of(field: FieldDescriptor) -> Rules:
     return field.GetOptions().Extensions[rules_pb2.rules]
 
@@ -27,9 +33,16 @@ def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
+def map_value(field: FieldDescriptor) -> FieldDescriptor:
+    """The field of a map's values."""
+    assert field.message_type
+    value: FieldDescriptor = field.message_type.fields_by_name["value"]
+    return value
+
+
 def fill(message: Message) -> Any:
     """`message` with the least that its field rules require."""
-    for field in message.DESCRIPTOR.fields:
+    for field in fields_of(message.DESCRIPTOR):
         rules = rules_of(field)
         if is_map(field):
             if rules.min_pairs:
@@ -73,15 +86,13 @@ def valid_value(field: FieldDescriptor, rules: Rules) -> Any:
     return None
 
 
-def paths(descriptor: Descriptor, ancestors: tuple[str, ...] = ()) -> Iterator[tuple[FieldDescriptor, ...]]:
+def paths(descriptor: Any, ancestors: tuple[str, ...] = ()) -> Iterator[tuple[FieldDescriptor, ...]]:
     """The way to every field that a request may contain, fields of its sub-messages included."""
     if descriptor.full_name in ancestors:
         return
-    for field in descriptor.fields:
+    for field in fields_of(descriptor):
         yield (field,)
-        inner = field.message_type
-        if is_map(field):
-            inner = field.message_type.fields_by_name["value"].message_type
+        inner = map_value(field).message_type if is_map(field) else field.message_type
         if inner:
             for rest in paths(inner, (*ancestors, descriptor.full_name)):
                 yield (field, *rest)

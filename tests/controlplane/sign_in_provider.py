@@ -140,7 +140,7 @@ class SignInProvider:
         }
 
     def sign(self, claims: dict[str, Any]) -> str:
-        key = None if self.algorithm == "none" else self.key
+        key: Any = None if self.algorithm == "none" else self.key
         headers = {"kid": self.key_id} if self.key_id else {}
         return _signer.encode(json.dumps(claims).encode(), key, algorithm=self.algorithm, headers=headers)
 

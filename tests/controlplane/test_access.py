@@ -26,6 +26,7 @@ from tests.controlplane.server_fixture import (
     ControlPlane,
     control_plane,
 )
+from tests.raw_grpc import unary
 
 
 @pytest.fixture
@@ -43,9 +44,7 @@ async def channel(plane: ControlPlane) -> AsyncIterator[aio.Channel]:
 async def rpc(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> bytes:
     data = request if isinstance(request, bytes) else request.SerializeToString()
     metadata = (("authorization", credential),) if credential else ()
-    response = await channel.unary_unary(path)(data, metadata=metadata, timeout=60)  # type: ignore[arg-type]
-    assert isinstance(response, bytes)
-    return response
+    return await unary(channel, path)(data, metadata=metadata, timeout=60)
 
 
 async def code(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> str:
@@ -151,7 +150,8 @@ async def test_every_call_rejects_requests_without_credentials(
     """Credentials are checked before the payload, in every call, on both servers."""
     for path, method in methods().items():
         if method.streams:
-            stream = channel.unary_stream(path)(b"", timeout=60)
+            method_: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
+            stream = method_(b"", timeout=60)
             with pytest.raises(aio.AioRpcError) as rejected:
                 await stream.read()
             assert rejected.value.code() is grpc.StatusCode.UNAUTHENTICATED, path

@@ -1,7 +1,7 @@
 """RPCs of agents: reports, logs and leases, and what agents must not do."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ class Agent:
         self.metadata: list[tuple[str, str]] = [("authorization", f"PIPED-TOKEN {PROJECT},{piped_id},{key}")]
         if instance:
             self.metadata.append(("pipecd-instance", instance))
-        self.stub = service_pb2_grpc.PipedServiceStub(channel)  # type: ignore[no-untyped-call]
-        self.agent_stub = agent_pb2_grpc.AgentServiceStub(channel)  # type: ignore[no-untyped-call]
+        self.stub = service_pb2_grpc.PipedServiceStub(channel)
+        self.agent_stub = agent_pb2_grpc.AgentServiceStub(channel)
 
     async def call(self, name: str, request: Any) -> Any:
         stub = self.stub if hasattr(self.stub, name) else self.agent_stub
@@ -153,7 +153,7 @@ async def test_an_application_cannot_have_two_active_deployments(plane: ControlP
 
 async def test_created_and_ended_deployments_are_counted_once(plane: ControlPlane, agent: Agent) -> None:
     def counts() -> list[float]:
-        samples = (
+        samples: Sequence[tuple[str, dict[str, str]]] = (
             ("grpcapi_create_deployment_total", {"project": PROJECT}),
             ("pipecd_deployments_total", {"status": "FAILURE"}),
             ("pipecd_deployment_seconds_count", {"status": "FAILURE"}),

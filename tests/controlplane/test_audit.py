@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from tests.controlplane.writing_calls import (
     records,
 )
 from tests.eventually import eventually
+from tests.raw_grpc import unary
 
 #: Calls that this control plane refuses.
 UNSUPPORTED: set[str] = set()
@@ -85,7 +87,7 @@ class Team:
     async def call(self, method: Method, fields: dict[str, Any], *metadata: tuple[str, str]) -> Message:
         kind = type(method.needs) if isinstance(method.needs, PipedKey | ApiKey) else Session
         request = method.request(**fields)
-        data = await self.channel.unary_unary(method.path)(
+        data = await unary(self.channel, method.path)(
             request.SerializeToString(), metadata=(self.credentials[kind], *metadata), timeout=60
         )
         return method.response.FromString(data)
@@ -143,7 +145,13 @@ async def add_session(services: Services, id: str) -> None:
     """A session of the user with a known id."""
     claims = json.dumps({"roles": [ADMIN], "groups": [], "credential": "", "mac": services.sessions.mac(id)})
     now = services.now()
-    row = {"id": id, "project_id": TEAM, "username": "ann", "source": "PASSWORD", "claims": claims}
+    row: dict[str, str | int] = {
+        "id": id,
+        "project_id": TEAM,
+        "username": "ann",
+        "source": "PASSWORD",
+        "claims": claims,
+    }
     row |= {"started_at": now, "last_seen_at": now, "expires_at": now + 1000}
     row |= {"address": "", "last_address": "", "user_agent": ""}
     await sessions.create(services.store, row, {}, max_sessions=100, now=now, by=TESTER)
@@ -204,9 +212,13 @@ def has_application(method: Method) -> bool:
     return "application_id" in method.request.DESCRIPTOR.fields_by_name
 
 
+def set_role(key: APIKey, *, role: APIKey.Role.ValueType) -> None:
+    key.role = role
+
+
 async def test_a_refused_call_leaves_no_row(team: Team) -> None:
     before = (await last_row(team.services)).seq
-    for key, fields in {
+    refused: dict[str, dict[str, Any]] = {
         "WebService/ApproveStage": {"deployment_id": "running", "stage_id": "analysis"},
         "PipedService/ReportStageStatusChanged": {
             "deployment_id": "running",
@@ -214,7 +226,8 @@ async def test_a_refused_call_leaves_no_row(team: Team) -> None:
             "completed_at": 1,
         },
         "APIService/DeleteApplication": {"application_id": "missing"},
-    }.items():
+    }
+    for key, fields in refused.items():
         with pytest.raises(aio.AioRpcError):
             await team.call(METHODS[key], fields)
     assert await rows(team.services, before) == []
@@ -315,9 +328,7 @@ async def test_the_log_is_read_and_verified_by_administrators(team: Team) -> Non
     with pytest.raises(aio.AioRpcError, match="another hash"):
         await team.call(METHODS["ConsoleService/VerifyAudit"], known | {"known_hash": b"0"})
     for role in (APIKey.READ_WRITE, APIKey.ADMIN):
-        await services.store.update(
-            APIKey, team.key_id, lambda key, r=role: setattr(key, "role", r), by=TESTER
-        )  # type: ignore[misc]
+        await services.store.update(APIKey, team.key_id, partial(set_role, role=role), by=TESTER)
         for name in ("ListAudit", "VerifyAudit"):
             if role == APIKey.ADMIN:
                 await team.call(METHODS[f"ProgramService/{name}"], {})

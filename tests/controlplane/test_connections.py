@@ -25,14 +25,18 @@ from pipecd.controlplane.rpc import grpc_connections
 from pipecd.controlplane.settings import CallSettings, ConnectionSettings, Settings
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
+from tests.raw_grpc import unary
 
 QUICK = ConnectionSettings(head_timeout=0.3, body_timeout=0.3, read_timeout=0.3, grpc_handshake_timeout=1.0)
 CROWDED = ConnectionSettings(max_connections=20, max_per_address=1000)
 FEW = ConnectionSettings(max_connections=1000, max_per_address=5)
 
+#: A call whose request the test sends itself.
+SentInParts = aio.StreamUnaryMultiCallable[bytes, bytes]
+
 
 @asynccontextmanager
-async def running(folder: Path, settings: ConnectionSettings, **spec: object) -> AsyncIterator[ControlPlane]:
+async def running(folder: Path, settings: ConnectionSettings, **spec: Any) -> AsyncIterator[ControlPlane]:
     async with control_plane(folder, settings=Settings(connections=settings), **spec) as plane:
         yield plane
 
@@ -48,7 +52,7 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
 
 
 def count(reason: str) -> float:
-    return connections.CLOSED.labels(reason)._value.get()
+    return float(connections.CLOSED.labels(reason)._value.get())
 
 
 @pytest.mark.parametrize(
@@ -132,9 +136,9 @@ async def test_silent_connections_to_grpc_are_closed_while_others_are_served(tmp
     async with running(tmp_path, QUICK) as plane:
         silent = [await asyncio.open_connection("127.0.0.1", plane.server.ports.grpc[0]) for _ in range(200)]
         async with aio.insecure_channel(plane.address) as channel:
-            call = channel.unary_unary("/grpc.service.webservice.WebService/GetMe")
+            call = unary(channel, "/grpc.service.webservice.WebService/GetMe")
             with pytest.raises(aio.AioRpcError, match="UNAUTHENTICATED"):
-                await call(b"", timeout=30)  # type: ignore[arg-type]
+                await call(b"", timeout=30)
         async with asyncio.timeout(60):
             assert all(await asyncio.gather(*(is_closed(reader) for reader, _ in silent)))
         for _, writer in silent:
@@ -146,7 +150,7 @@ async def test_one_address_has_a_limit_of_connections_of_grpc(tmp_path: Path) ->
     settings = replace(FEW, grpc_handshake_timeout=3600.0, grpc_check_interval=0.02)
     before = grpc_connections.CLOSED.labels(connections.CROWDED)._value.get()
     async with running(tmp_path, settings) as plane, aio.insecure_channel(plane.address) as channel:
-        call = channel.unary_unary("/grpc.service.webservice.WebService/GetMe")
+        call = unary(channel, "/grpc.service.webservice.WebService/GetMe")
         port, excess = plane.server.ports.grpc[0], 50 - FEW.max_per_address
         for _ in range(2):
             many = [await connect(port, "127.0.0.2") for _ in range(50)]
@@ -156,13 +160,14 @@ async def test_one_address_has_a_limit_of_connections_of_grpc(tmp_path: Path) ->
                 if number == excess:
                     break
             with pytest.raises(aio.AioRpcError, match="UNAUTHENTICATED"):
-                await call(b"", timeout=60)  # type: ignore[arg-type]
+                await call(b"", timeout=60)
             for _, writer in many:
                 writer.close()
             await asyncio.wait(closing)
 
         async def counted() -> bool:
-            return grpc_connections.CLOSED.labels(connections.CROWDED)._value.get() - before >= 2 * excess
+            closed = grpc_connections.CLOSED.labels(connections.CROWDED)._value.get()
+            return bool(closed - before >= 2 * excess)
 
         assert await eventually(counted)
 
@@ -171,10 +176,8 @@ async def test_the_oldest_connections_of_grpc_stay_and_those_of_proxies(tmp_path
     settings = replace(FEW, grpc_handshake_timeout=3600.0, grpc_check_interval=3600.0)
     async with running(tmp_path, settings) as plane:
         port = plane.server.ports.grpc[0]
-        limit, unlimited = (
-            grpc_connections.ConnectionLimit([port], FEW, lambda _, shared=shared: shared, SYSTEM_CLOCK)
-            for shared in (False, True)
-        )
+        limit = grpc_connections.ConnectionLimit([port], FEW, lambda _: False, SYSTEM_CLOCK)
+        unlimited = grpc_connections.ConnectionLimit([port], FEW, lambda _: True, SYSTEM_CLOCK)
         old = [await connect(port) for _ in range(FEW.max_per_address)]
         while len(limit._known) < len(old):
             assert not await asyncio.to_thread(limit._check)
@@ -210,7 +213,7 @@ async def test_a_failed_count_of_connections_ends_nothing(tmp_path: Path) -> Non
         raise OSError(errno.EMFILE, address)
 
     async def has_failed_again() -> bool:
-        return failures.get() >= before + 2
+        return bool(failures.get() >= before + 2)
 
     async with running(tmp_path, replace(settings, grpc_check_interval=3600.0)) as plane:
         port, before = plane.server.ports.grpc[0], failures.get()
@@ -240,7 +243,7 @@ async def test_the_server_waits_for_requests_of_authenticated_callers_only(tmp_p
         metadata = (("authorization", f"PIPED-TOKEN shop,{piped_id},{key}"),)
         for method in ("PipedService/ReportStat", "WebService/GetMe"):
             # A client that never sends its request.
-            call = channel.stream_unary(f"/grpc.service.{method.split('/')[0].lower()}.{method}")
+            call: SentInParts = channel.stream_unary(f"/grpc.service.{method.split('/')[0].lower()}.{method}")
             with pytest.raises(aio.AioRpcError, match="UNAUTHENTICATED"):
                 await call(timeout=60)
         call = channel.stream_unary("/grpc.service.pipedservice.PipedService/ReportStat")
@@ -254,7 +257,7 @@ async def test_requests_that_do_not_arrive_are_limited_for_each_caller(tmp_path:
         piped_id, key = await plane.register_piped()
         metadata = (("authorization", f"PIPED-TOKEN shop,{piped_id},{key}"),)
         async with aio.insecure_channel(plane.address) as channel:
-            method = channel.stream_unary("/grpc.service.pipedservice.PipedService/ReportStat")
+            method: SentInParts = channel.stream_unary("/grpc.service.pipedservice.PipedService/ReportStat")
             # Here, where the time for a request does not end before it has arrived.
             with pytest.raises(aio.AioRpcError, match="the call has no request"):
                 await method(iter(()), metadata=metadata, timeout=60)
@@ -279,7 +282,7 @@ async def test_calls_that_come_at_once_wait_for_their_turn(tmp_path: Path) -> No
             await stack.enter_async_context(aio.insecure_channel(plane.address, own)) for _ in range(4)
         ]
         calls = [
-            channel.unary_unary("/grpc.service.webservice.WebService/GetMe")(b"")
+            unary(channel, "/grpc.service.webservice.WebService/GetMe")(b"")
             for channel in channels
             for _ in range(800)
         ]

@@ -63,8 +63,8 @@ class Plane:
     agent: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.console = ConsoleServiceStub(self.channel)  # type: ignore[no-untyped-call]
-        self.agent = AgentServiceStub(self.channel)  # type: ignore[no-untyped-call]
+        self.console = ConsoleServiceStub(self.channel)
+        self.agent = AgentServiceStub(self.channel)
 
     async def cookie(self, role: str) -> Any:
         session = Session(project_id=TEAM, username="user", roles=(role,))

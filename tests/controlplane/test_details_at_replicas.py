@@ -20,7 +20,7 @@ from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AnswerResourceRequestRequest
 from pipecd.schema.pipecd.v1.agent_pb2_grpc import AgentServiceStub
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
-from pipecd.schema.pipecd.v1.details_pb2 import LogLine
+from pipecd.schema.pipecd.v1.details_pb2 import LogLine, ResourceDetails
 from tests.actors import TESTER
 from tests.contracts.conftest import empty_postgres_url as empty_postgres_url
 from tests.contracts.conftest import postgres_url as postgres_url
@@ -72,12 +72,12 @@ async def replicas(empty_postgres_url: str, tmp_path: Path) -> AsyncIterator[Rep
         await store.create(Application(id="app", name="shop", project_id=TEAM, piped_id=piped_id), by=TESTER)
         metadata = (("authorization", f"PIPED-TOKEN {TEAM},{piped_id},{key}"),)
         plane = Plane(first, agent, piped_id, metadata)
-        plane.console = ConsoleServiceStub(user)  # type: ignore[no-untyped-call]
+        plane.console = ConsoleServiceStub(user)
         for running in (first, second):
             relay = running.server.services.agent_requests._relay
             assert relay is not None
             await eventually(lambda relay=relay: relay.is_alive(relay.id))  # type: ignore[misc]
-        at_user = AgentServiceStub(user)  # type: ignore[no-untyped-call]
+        at_user = AgentServiceStub(user)
         yield Replicas(plane, at_user, second_stack)
 
 
@@ -89,7 +89,9 @@ async def test_details_pass_between_replicas(replicas: Replicas) -> None:
             call = asyncio.create_task(plane.see())
             request = (await received.get()).resource_request
             assert (request.application_id, request.resource_id) == ("app", "uid")
-            part = AnswerResourceRequestRequest(id=request.id, details={"live": "kind: Pod"}, done=True)
+            part = AnswerResourceRequestRequest(
+                id=request.id, details=ResourceDetails(live="kind: Pod"), done=True
+            )
             stub = replicas.answers_at_user if at_user else plane.agent
             response = await stub.AnswerResourceRequest(part, metadata=plane.agent_metadata, timeout=30)
             assert not response.cancelled

@@ -77,10 +77,10 @@ def receiver(**part: Any) -> dict[str, Any]:
 
 def oidc(**fields: str) -> dict[str, Any]:
     client = {"client_id": "id", "client_secret": "secret", "issuer": "https://a.example"} | fields
-    return {"sso": ProjectSSOConfig(provider=ProjectSSOConfig.OIDC, oidc=client)}
+    return {"sso": ProjectSSOConfig(provider=ProjectSSOConfig.OIDC, oidc=ProjectSSOConfig.Oidc(**client))}
 
 
-MAIL = {"host": "h", "from": "a@example.com", "to": ["b@example.com"]}
+MAIL: dict[str, Any] = {"host": "h", "from": "a@example.com", "to": ["b@example.com"]}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("RegisterPiped", {"name": ""}, "name"),
     ("RegisterPiped", {"name": "n" * 5000}, "name"),

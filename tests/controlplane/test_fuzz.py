@@ -23,8 +23,9 @@ from pipecd.controlplane.rpc import otlp
 from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.trace_export.collector import EXPORT_PATH
 from tests.actors import TESTER
-from tests.controlplane.requests import add_item, fill, is_map
+from tests.controlplane.requests import add_item, fields_of, fill, is_map, map_value
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.controlplane.writing_calls import deployment
 from tests.loop_latency import LIMIT, loop_latency
@@ -93,7 +94,7 @@ def hostile_value(field: FieldDescriptor, rng: random.Random) -> Any:
 
 def mutate(message: Message, rng: random.Random, depth: int = 0) -> Any:
     """Set up to three fields of `message` to hostile values."""
-    fields = list(message.DESCRIPTOR.fields)
+    fields = fields_of(message.DESCRIPTOR)
     for field in rng.sample(fields, min(len(fields), rng.randint(1, 3))):
         try:
             _mutate_field(message, field, rng, depth)
@@ -106,7 +107,7 @@ def mutate(message: Message, rng: random.Random, depth: int = 0) -> Any:
 def _mutate_field(message: Message, field: FieldDescriptor, rng: random.Random, depth: int) -> None:
     values: Any = getattr(message, field.name)
     if is_map(field):
-        member = field.message_type.fields_by_name["value"]
+        member = map_value(field)
         for number in range(rng.choice([1, 3, 2000])):
             key = f"{rng.choice(SHORT_TEXTS)}{number}"
             if member.message_type:
@@ -301,7 +302,7 @@ async def test_no_changed_credential_is_accepted(
     valid = {
         "/grpc.service.pipedservice.PipedService/GetDesiredVersion": piped_token,
         "/grpc.service.apiservice.APIService/ListApplications": api_key,
-        otlp.EXPORT_PATH: piped_token.replace("PIPED-TOKEN", "Bearer"),
+        EXPORT_PATH: piped_token.replace("PIPED-TOKEN", "Bearer"),
     }
     async with aio.insecure_channel(plane.address) as channel, loop_latency() as latency:
         for path, authorization in valid.items():

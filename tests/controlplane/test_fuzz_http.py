@@ -71,11 +71,12 @@ def changed(draw: Callable[..., Any], token: str) -> str:
         case 0:
             return token[:position]
         case 1:
-            character = draw(st.sampled_from(string.ascii_letters + string.digits + "-_."))
+            character: str = draw(st.sampled_from(string.ascii_letters + string.digits + "-_."))
             return token[:position] + character + token[position + 1 :]
         case 2:
             return token[position:] + token[:position]
-    return token + draw(st.text(string.ascii_letters + "._-", min_size=1, max_size=50))
+    more: str = draw(st.text(string.ascii_letters + "._-", min_size=1, max_size=50))
+    return token + more
 
 
 @pytest.fixture
@@ -100,13 +101,13 @@ async def fuzz(plane: ControlPlane, run: Callable[[httpx.Client], None]) -> None
 
 
 def call(
-    client: httpx.Client, method: str, headers: Mapping[str, bytes], body: bytes = b"{}"
+    client: httpx.Client, method: str, headers: Mapping[bytes, bytes], body: bytes = b"{}"
 ) -> httpx.Response:
     service = (
         "pipecd.v1.ConsoleService" if method.startswith("Page") else "grpc.service.webservice.WebService"
     )
     path = f"/api/{service}/{method}"
-    return client.post(path, content=body, headers={"content-type": "application/json", **headers})
+    return client.post(path, content=body, headers={b"content-type": b"application/json", **headers})
 
 
 async def test_no_cookie_but_the_own_one_is_a_session(plane: ControlPlane) -> None:
@@ -116,7 +117,7 @@ async def test_no_cookie_but_the_own_one_is_a_session(plane: ControlPlane) -> No
         @EXAMPLES
         @given(jwt() | changed(valid) | HEADER_TEXT)
         def check(token: str) -> None:
-            headers = {"cookie": f"{COOKIE}={token}".strip().encode("latin-1", "replace")}
+            headers = {b"cookie": f"{COOKIE}={token}".strip().encode("latin-1", "replace")}
             response = call(client, "GetMe", headers)
             if token.split(";")[0].strip() != valid:
                 # A signature has spare bits in its last character: the same bytes are the same session.
@@ -141,7 +142,7 @@ async def test_states_and_codes_of_sign_ins_are_never_an_internal_error(plane: C
             st.sampled_from([PROJECT, "missing", "\0", ""]),
         )
         def check(query: dict[str, str], cookie: str, name: str, project: str) -> None:
-            headers = {"cookie": f"{name}={cookie}".strip().encode("latin-1", "replace")}
+            headers = {b"cookie": f"{name}={cookie}".strip().encode("latin-1", "replace")}
             for response in (
                 client.get("/auth/callback", params=query, headers=headers),
                 client.get("/auth/login", params={"project": project, **query}, headers=headers),
@@ -158,7 +159,7 @@ async def test_states_and_codes_of_sign_ins_are_never_an_internal_error(plane: C
 
 
 async def test_cursors_and_filters_are_never_an_internal_error(plane: ControlPlane) -> None:
-    cookie = {"cookie": f"{COOKIE}={plane.console.http.cookies[COOKIE]}".encode()}
+    cookie = {b"cookie": f"{COOKIE}={plane.console.http.cookies[COOKIE]}".encode()}
     cursors = (
         BASE64
         | ANY_TEXT
@@ -210,7 +211,9 @@ async def test_headers_of_webhooks_and_clients_are_never_an_internal_error(plane
         @EXAMPLES
         @given(st.dictionaries(names, HEADER_TEXT, max_size=4), st.sampled_from(["github", "gitlab", "x"]))
         def check(headers: dict[str, str], host: str) -> None:
-            encoded = {name: value.strip().encode("latin-1", "replace") for name, value in headers.items()}
+            encoded = {
+                name.encode(): value.strip().encode("latin-1", "replace") for name, value in headers.items()
+            }
             for response in (
                 client.post(f"/hooks/{host}", content=b"{}", headers=encoded),
                 client.get("/", headers=encoded),

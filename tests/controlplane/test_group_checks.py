@@ -26,6 +26,7 @@ from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.controlplane.independent_provider import start_provider
 from tests.controlplane.server_fixture import CallFailed, Console, ControlPlane, control_plane
 from tests.controlplane.sign_in_provider import CLIENT_ID, CLIENT_SECRET, SignInProvider, sign_in_provider
+from tests.raw_grpc import read
 from tests.skippable_clock import SkippableClock
 
 OIDC_PROJECT, GITHUB_PROJECT = "file", "teams"
@@ -192,10 +193,10 @@ async def test_an_open_stream_ends_when_the_groups_do(company: Company) -> None:
     provider.refreshes = True
     in_user_info(provider, ["acme/readers"])
     async with signed_in(company) as console, aio.insecure_channel(company.plane.address) as channel:
-        stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = ConsoleServiceStub(channel)
         cookie = f"token={console.http.cookies['token']}"
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", cookie),))
-        assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+        assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
         in_user_info(provider, [])
         company.clock.skip(INTERVAL)
         with pytest.raises(aio.AioRpcError) as ended:
@@ -210,14 +211,14 @@ async def test_an_open_stream_says_that_the_rights_have_changed(company: Company
     provider.refreshes = True
     in_user_info(provider, ["acme/readers"])
     async with signed_in(company) as console, aio.insecure_channel(company.plane.address) as channel:
-        stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = ConsoleServiceStub(channel)
         cookie = f"token={console.http.cookies['token']}"
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", cookie),))
-        assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+        assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
         in_user_info(provider, ["acme/operators"])
         company.clock.skip(INTERVAL)
         async with asyncio.timeout(60):
-            while (await stream.read()).kind != ConsoleChange.PROJECT:
+            while (await read(stream)).kind != ConsoleChange.PROJECT:
                 pass
         stream.cancel()
 
@@ -344,6 +345,7 @@ async def test_tokens_of_the_provider_are_secret(company: Company) -> None:
         # Another provider never gets them.
         projects = services.projects
         other = await projects.provider(GITHUB_PROJECT)
+        assert other
         projects._providers[OIDC_PROJECT] = other
         asked = len(provider.requests)
         company.clock.skip(INTERVAL)

@@ -150,7 +150,7 @@ async def test_agents_and_keys_go_on_working_after_an_import(
     async with control_plane(tmp_path) as plane, aio.insecure_channel(plane.address) as channel:
         agent = Agent(channel, PIPED_ID, PIPED_KEY)
         assert await agent.code("ListNotCompletedDeployments", ListNotCompletedDeploymentsRequest()) == "OK"
-        api = APIServiceStub(channel)  # type: ignore[no-untyped-call]
+        api = APIServiceStub(channel)
         metadata = [("authorization", f"API-KEY {API_KEY_ID}.{API_KEY}")]
         listed = await api.ListApplications(ListApplicationsRequest(), metadata=metadata)
         assert [application.name for application in listed.applications] == ["shop"]

@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +17,7 @@ SHOP = ("shop", "ECS", "\nenv:prod\nteam:a\n")
 CART = ("cart", "LAMBDA", "\nenv:dev\nteam:a\n")
 
 
-def row(day: float, status: str = "SUCCESS", subject: tuple[str, str, str] = SHOP, **fields: int) -> Row:
+def row(day: float, status: str = "SUCCESS", subject: tuple[str, str, str] = SHOP, **fields: Any) -> Row:
     failed = status == "FAILURE"
     return Row(
         *subject,
@@ -76,7 +77,7 @@ def test_a_success_that_was_taken_back_counts_as_failure_of_its_own_day() -> Non
         ({"included": [{"env": "dev"}], "application_id": "shop"}, 0),
     ],
 )
-def test_filters_select_deliveries(filters: dict[str, object], count: int) -> None:
+def test_filters_select_deliveries(filters: dict[str, Any], count: int) -> None:
     figures = report(row(0, "FAILURE"), row(0, "FAILURE", CART), **filters)
     assert figures.total.deployments == figures.total.failures == len(figures.failing) == count
 

@@ -30,6 +30,7 @@ from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchReque
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import CallFailed, Console, ControlPlane, control_plane
+from tests.raw_grpc import read, unary
 
 PROJECT, SECRET = "team", "HIDDEN-NAME"
 REPOSITORY = ApplicationGitRepository(id="demo", remote="https://git.example/demo.git", branch="main")
@@ -175,7 +176,7 @@ async def call(channel: aio.Channel, name: str, key: str, metadata: Any) -> tupl
     method = calls()[name]
     data = about(method.request(), key).SerializeToString()
     try:
-        return "OK", await channel.unary_unary(method.path)(data, metadata=metadata, timeout=60)
+        return "OK", await unary(channel, method.path)(data, metadata=metadata, timeout=60)
     except aio.AioRpcError as error:
         return error.code().name, (error.details() or "").encode()
 
@@ -276,9 +277,9 @@ async def test_insights_are_about_what_the_roles_include(
 
 async def test_a_stream_reports_what_the_role_includes(plane: ControlPlane, channel: aio.Channel) -> None:
     store = plane.server.services.store
-    stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+    stub = ConsoleServiceStub(channel)
     stream = stub.Watch(ConsoleWatchRequest(), metadata=await cookie(plane, "developer"))
-    assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+    assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
 
     def touch(record: Any) -> None:
         record.updated_at += 1
@@ -289,7 +290,7 @@ async def test_a_stream_reports_what_the_role_includes(plane: ControlPlane, chan
     await store.announce("piped", project_id=PROJECT, id="last")
     reported: set[str] = set()
     async with asyncio.timeout(60):
-        while (change := await stream.read()).id != "last":
+        while (change := await read(stream)).id != "last":
             reported.add(change.id)
     labelled = {id for id in reported if id.startswith(("app-", "deployment-", "event-", "command-"))}
     assert labelled == {"app-in", "deployment-in", "event-in", "command-in"}

@@ -8,6 +8,8 @@ import pytest
 from pipecd.controlplane.records import live_state
 from pipecd.schema.model.live_state_pb2 import (
     ApplicationLiveStateSnapshot,
+    ApplicationLiveStateVersion,
+    KubernetesApplicationLiveState,
     KubernetesResourceState,
     KubernetesResourceStateEvent,
 )
@@ -15,25 +17,27 @@ from pipecd.schema.model.live_state_pb2 import (
 UNKNOWN, HEALTHY, OTHER = 0, 1, 2
 
 
-def snapshot(*health: int, status: int = UNKNOWN) -> ApplicationLiveStateSnapshot:
+def snapshot(*health: int, status: Any = UNKNOWN) -> ApplicationLiveStateSnapshot:
     return ApplicationLiveStateSnapshot(
         application_id="shop",
-        health_status=status,  # type: ignore[arg-type]
-        version={"timestamp": 100, "index": 5},
-        kubernetes={"resources": [state(str(number), value) for number, value in enumerate(health)]},
+        health_status=status,
+        version=ApplicationLiveStateVersion(timestamp=100, index=5),
+        kubernetes=KubernetesApplicationLiveState(
+            resources=[state(str(number), value) for number, value in enumerate(health)]
+        ),
     )
 
 
-def state(uid: str, health: int = HEALTHY) -> KubernetesResourceState:
+def state(uid: str, health: Any = HEALTHY) -> KubernetesResourceState:
     return KubernetesResourceState(id=uid, name=uid, kind="Pod", api_version="v1", health_status=health)
 
 
-def event(uid: str, health: int = HEALTHY, *, version: tuple[int, int] = (101, 0), **fields: Any) -> Any:
+def event(uid: str, health: Any = HEALTHY, *, version: tuple[int, int] = (101, 0), **fields: Any) -> Any:
     return KubernetesResourceStateEvent(
         id=f"event-{uid}",
         application_id="shop",
         state=state(uid, health),
-        snapshot_version={"timestamp": version[0], "index": version[1]},
+        snapshot_version=ApplicationLiveStateVersion(timestamp=version[0], index=version[1]),
         **fields,
     )
 

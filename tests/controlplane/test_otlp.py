@@ -15,6 +15,7 @@ from pipecd.controlplane.rpc.validation import MAX_REQUEST_SIZE
 from pipecd.trace_export.collector import EXPORT_PATH
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
+from tests.raw_grpc import unary
 from tests.trace_collector import Span, http_collector, read_spans
 
 
@@ -35,7 +36,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 
 async def export(plane: ControlPlane, authorization: str, data: bytes) -> bytes:
     async with aio.insecure_channel(plane.address) as channel:
-        return await channel.unary_unary(EXPORT_PATH)(data, metadata=[("authorization", authorization)])
+        return await unary(channel, EXPORT_PATH)(data, metadata=[("authorization", authorization)])
 
 
 async def test_spans_of_an_agent_are_forwarded_with_the_name_of_the_agent(tmp_path: Path) -> None:

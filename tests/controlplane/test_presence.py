@@ -88,6 +88,6 @@ def test_a_check_that_is_repeated_finds_the_same() -> None:
     known, _ = check(None, {"a": T}, T)
     for at in range(0, int(OFFLINE_AFTER) + 1, 30):
         known, _ = check(known, {"a": T}, T + at)
-    at = T + OFFLINE_AFTER + 1
-    first, again = (check(known, {"a": T}, now)[1] for now in (at, at + 20))
+    later = T + OFFLINE_AFTER + 1
+    first, again = (check(known, {"a": T}, now)[1] for now in (later, later + 20))
     assert first == again and len(first) == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -95,7 +95,7 @@ class Watched:
 
 @asynccontextmanager
 async def watched(
-    folder: Path, receivers: list[Mapping[str, Any]], *, with_jobs: bool = False
+    folder: Path, receivers: Sequence[Mapping[str, Any]], *, with_jobs: bool = False
 ) -> AsyncIterator[Watched]:
     clock = SkippableClock()
     projects = [{"id": PROJECT, "staticAdmin": ADMIN, "notifications": {"receivers": receivers}}]

@@ -32,6 +32,7 @@ from tests.controlplane.server_fixture import (
     control_plane,
 )
 from tests.controlplane.writing_calls import WRITES
+from tests.raw_grpc import unary
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -114,7 +115,10 @@ async def change_settings(plane: ControlPlane, boss: Console) -> None:
     with pytest.raises(CallFailed, match="assigned to a user group"):
         await boss.call("DeleteProjectRBACRole", name="Auditor")
     github: dict[str, Any] = {"client_id": "client-1", "client_secret": "of-github"}
-    await boss.call("UpdateProjectSSOConfig", sso=ProjectSSOConfig(session_ttl=1, github=github))
+    await boss.call(
+        "UpdateProjectSSOConfig",
+        sso=ProjectSSOConfig(session_ttl=1, github=ProjectSSOConfig.GitHub(**github)),
+    )
     seen = await boss.call("SeeProject")
     assert (seen.project.desc, seen.read_only) == ("The A team", False)
     assert [group.role for group in seen.project.user_groups] == ["Auditor"]
@@ -129,22 +133,33 @@ async def change_settings(plane: ControlPlane, boss: Console) -> None:
     assert (await stored("client_id"), await stored("client_secret")) == ("client-1", "of-github")
     # What the console received is sent back unchanged: it stays.
     again = {**github, "client_secret": REDACTED, "client_id": "client-2", "base_url": "https://git.example"}
-    await boss.call("UpdateProjectSSOConfig", sso=ProjectSSOConfig(session_ttl=1, github=again))
+    await boss.call(
+        "UpdateProjectSSOConfig", sso=ProjectSSOConfig(session_ttl=1, github=ProjectSSOConfig.GitHub(**again))
+    )
     assert (await stored("client_id"), await stored("client_secret")) == ("client-2", "of-github")
     oidc = {"client_id": "c", "client_secret": "s"}
     for sso, message in (
         (ProjectSSOConfig(session_ttl=1, provider=ProjectSSOConfig.GOOGLE), "provider is not supported"),
         (ProjectSSOConfig(session_ttl=1, provider=ProjectSSOConfig.OIDC), "required"),
-        (ProjectSSOConfig(session_ttl=1, github={**github, "base_url": "http://git.example"}), "https"),
         (
-            ProjectSSOConfig(session_ttl=1, provider=ProjectSSOConfig.OIDC, oidc=oidc),
+            ProjectSSOConfig(
+                session_ttl=1, github=ProjectSSOConfig.GitHub(**github | {"base_url": "http://git.example"})
+            ),
+            "https",
+        ),
+        (
+            ProjectSSOConfig(
+                session_ttl=1, provider=ProjectSSOConfig.OIDC, oidc=ProjectSSOConfig.Oidc(**oidc)
+            ),
             "issuer is required",
         ),
         (
             ProjectSSOConfig(
                 session_ttl=1,
                 provider=ProjectSSOConfig.OIDC,
-                oidc={**oidc, "issuer": "https://id.example", "client_secret": REDACTED},
+                oidc=ProjectSSOConfig.Oidc(
+                    **oidc | {"issuer": "https://id.example", "client_secret": REDACTED}
+                ),
             ),
             "secret are required",
         ),
@@ -159,7 +174,7 @@ async def change_settings(plane: ControlPlane, boss: Console) -> None:
 
 async def test_no_call_changes_a_project_of_the_configuration_file(tmp_path: Path) -> None:
     calls = [
-        (*call.split("/"), write.fields)
+        (call, write.fields)
         for call, write in WRITES.items()
         if write.kind == "project" and call.startswith(("WebService/", "ConsoleService/", "ProgramService/"))
     ]
@@ -177,9 +192,10 @@ async def test_no_call_changes_a_project_of_the_configuration_file(tmp_path: Pat
                 request = GetMessageClass(PROGRAM.methods_by_name[name].input_type)(**fields)
                 metadata = (("authorization", f"API-KEY {key}"),)
                 path = f"/{PROGRAM.full_name}/{name}"
-                await channel.unary_unary(path)(request.SerializeToString(), metadata=metadata)
+                await unary(channel, path)(request.SerializeToString(), metadata=metadata)
 
-            for service, name, fields in calls:
+            for path, fields in calls:
+                service, name = path.split("/")
                 with pytest.raises((CallFailed, aio.AioRpcError)) as failed:
                     await call(service, name, fields)
                 assert refused in str(failed.value), (service, name)

@@ -11,10 +11,16 @@ from pipecd.controlplane.rpc.table import methods
 from pipecd.controlplane.rpc.validation import DEFAULT_LIMITS, MAX_REQUEST_SIZE, validate, validate_request
 from pipecd.errors import Refused
 from pipecd.schema.agent import deployments_pb2, live_state_pb2, logs_pb2
+from pipecd.schema.model.live_state_pb2 import (
+    ApplicationLiveStateSnapshot,
+    ApplicationLiveStateVersion,
+    KubernetesApplicationLiveState,
+    KubernetesResourceState,
+)
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.pipecd.v1 import agent_pb2, console_pb2
 from pipecd.schema.web import deployments_pb2 as web_deployments_pb2
-from tests.controlplane.requests import add_item, fill, is_map, parent_of, paths, rules_of
+from tests.controlplane.requests import add_item, fill, is_map, map_value, parent_of, paths, rules_of
 from tests.loop_latency import LIMIT, loop_latency
 
 LINE = LogBlock(index=1_764_000_000_000_000, log="x", created_at=1_764_000_000)
@@ -43,7 +49,7 @@ def exceed(message: Message, field: FieldDescriptor) -> int | None:
     values: Any = getattr(message, field.name)
     if is_map(field):
         limit = rules.max_pairs or DEFAULT_LIMITS.pairs
-        text = field.message_type.fields_by_name["value"].type == FieldDescriptor.TYPE_STRING
+        text = map_value(field).type == FieldDescriptor.TYPE_STRING
         for number in range(limit + 1):
             if text:
                 values[f"k{number}"] = "v"
@@ -107,26 +113,26 @@ def test_the_error_names_the_field_and_the_limit(request_: Message, error: str) 
             deployment_id="d", stage_id="s", blocks=[LogBlock(index=1, log="\0" * 4_000_000, created_at=1)]
         ),
         live_state_pb2.ReportApplicationLiveStateRequest(
-            snapshot={
-                "application_id": "a",
-                "piped_id": "p",
-                "project_id": "j",
-                "version": {"timestamp": 1},
-                "kubernetes": {
-                    "resources": [
-                        {
-                            "id": f"v1:Pod:default:shop-{number}",
-                            "name": f"shop-{number}",
-                            "api_version": "v1",
-                            "kind": "Pod",
-                            "parent_ids": ["v1:ReplicaSet:default:shop"],
-                            "created_at": 1,
-                            "updated_at": 1,
-                        }
+            snapshot=ApplicationLiveStateSnapshot(
+                application_id="a",
+                piped_id="p",
+                project_id="j",
+                version=ApplicationLiveStateVersion(timestamp=1),
+                kubernetes=KubernetesApplicationLiveState(
+                    resources=[
+                        KubernetesResourceState(
+                            id=f"v1:Pod:default:shop-{number}",
+                            name=f"shop-{number}",
+                            api_version="v1",
+                            kind="Pod",
+                            parent_ids=["v1:ReplicaSet:default:shop"],
+                            created_at=1,
+                            updated_at=1,
+                        )
                         for number in range(15_000)
                     ]
-                },
-            }
+                ),
+            )
         ),
         deployments_pb2.ReportDeploymentCompletedRequest(
             deployment_id="d", status_reason="an error with a diff\n" * 3_000, completed_at=1

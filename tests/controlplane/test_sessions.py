@@ -31,6 +31,7 @@ from tests.controlplane.server_fixture import (
     ControlPlane,
     control_plane,
 )
+from tests.raw_grpc import read
 
 #: A project in the store, which the API can change.
 STORED = "stored"
@@ -148,9 +149,9 @@ async def test_an_open_stream_ends_with_its_session(
         Session(project_id=STORED, username="ann", roles=("watcher",)), by=TESTER
     )
     async with signed_in(plane) as admin, aio.insecure_channel(plane.address) as channel:
-        stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = ConsoleServiceStub(channel)
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
-        assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+        assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
         await revoke(admin, colleague)
         with pytest.raises(aio.AioRpcError) as ended:
             async with asyncio.timeout(8):

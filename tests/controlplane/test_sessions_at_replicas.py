@@ -36,6 +36,7 @@ from tests.controlplane.server_fixture import (
 )
 from tests.controlplane.test_sessions import is_signed_in
 from tests.eventually import eventually
+from tests.raw_grpc import read
 
 TEAM = "team"
 CHANGED_HASH = PASSWORD_HASH.replace("m=8", "m=9")
@@ -163,9 +164,9 @@ async def test_a_stream_at_another_replica_ends_with_its_role(replicas: Replicas
     )
     async with admin.http, aio.insecure_channel(there.address) as channel:
         await admin.sign_in(project=TEAM)
-        stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = ConsoleServiceStub(channel)
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
-        assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+        assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
         await admin.call("DeleteProjectRBACRole", name="watcher")
         with pytest.raises(aio.AioRpcError, match="PERMISSION_DENIED"):
             async with asyncio.timeout(60):

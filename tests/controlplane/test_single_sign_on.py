@@ -401,7 +401,7 @@ async def test_projects_without_a_provider_say_so(plane: ControlPlane) -> None:
 async def test_any_cookie_and_any_parameters_are_refused(plane: ControlPlane) -> None:
     async with browser(plane) as console:
         for cookie in ("", "A" * 40, "é" * 10, "A" * 5000):
-            cookies = {"cookie": b"state=" + cookie.encode()}
+            cookies = {b"cookie": b"state=" + cookie.encode()}
             for query in ("", "?state=x", "?state=%ff&code=%00&error=%0d%0a", "?code=" + "x" * 5000):
                 response = await console.http.get(f"{plane.url}/auth/callback{query}", headers=cookies)
                 assert response.status_code == 303, (cookie, query)

@@ -341,7 +341,7 @@ WRITES = {
 }
 
 #: Calls that store something that is not audited; see docs/decisions/0014-audit-log-with-every-write.md.
-NOT_AUDITED = {
+NOT_AUDITED: Mapping[str, dict[str, Any]] = {
     "PipedService/ReportStat": {"piped_stats": b"up 1\n"},
     "AgentService/Beat": {"instance": "process"},
     "AgentService/AnswerResourceRequest": {"id": "unknown"},

@@ -108,7 +108,7 @@ class Container:
         async def healthy() -> bool:
             assert self.process.poll() is None, self.log.read_text()
             assert await self.get("/healthz") == (200, "ok")
-            return json.loads((await self.get("/version"))[1])["piped"] == version
+            return bool(json.loads((await self.get("/version"))[1])["piped"] == version)
 
         await eventually(healthy, within)
 
@@ -171,7 +171,8 @@ def resident_bytes(processes: Sequence[psutil.Process]) -> int:
 class Aws(Protocol):
     """What the environment needs of an emulated AWS; both emulators of the tests satisfy it."""
 
-    url: str
+    @property
+    def url(self) -> str: ...
 
     def client(self, service: str) -> Any: ...
 

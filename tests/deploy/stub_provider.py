@@ -297,7 +297,7 @@ class _Provider:
 def stub_provider(name: str) -> Iterator[dict[str, str]]:
     """Serve until the block ends; yields the environment variables that Terraform needs."""
     server = grpc.server(ThreadPoolExecutor(8))
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         name: grpc.unary_unary_rpc_method_handler(
             lambda request, _, answer=answer: answer(request),
             request_deserializer=M[kind].FromString,

@@ -33,7 +33,6 @@ RULES: Mapping[str, Any] = {
 }
 #: Labels that Prometheus adds to the series of a target. Its own have precedence over those of a program.
 OF_TARGET = {"job", "instance"}
-TARGET = {"job", "instance"}
 #: What a program has by itself, and what a histogram adds.
 STANDARD = {"le"}
 TARGET = 'instance="one:9085",job="pipecd"'

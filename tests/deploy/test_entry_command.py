@@ -21,12 +21,13 @@ import pytest
 from pipecd.model.status import DeploymentStatus, StageStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import LAMBDA
-from tests.aws import REGION, Aws, emulated_aws
+from tests.aws import REGION, emulated_aws
 from tests.deploy.container import (
     MEMORY_LIMIT,
     MEMORY_TARGET,
     TEST_ARGUMENTS,
     AppRunnerEnvironment,
+    Aws,
     Container,
     apprunner_environment,
     load_health_check,

@@ -57,7 +57,7 @@ async def check_failure(w: World, running: Path) -> None:
 
     async def labelled() -> bool:
         applications = (await w.console.call("ListApplications")).applications
-        return sum(application.labels == labels for application in applications) == len(files)
+        return bool(sum(application.labels == labels for application in applications) == len(files))
 
     await eventually(labelled)
     chain = {"applications": [{"labels": labels}], "onFailure": "cancel"}

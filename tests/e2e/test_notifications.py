@@ -255,7 +255,7 @@ async def check_receivers_of_an_agent(w: World, server: ReceiverServer, folder: 
         await w.console.call("TestReceiver", piped_id=w.piped_id, receiver="other")
 
     async def failure_is_reported() -> bool:
-        return (await statuses())["away"].error.startswith("127.0.0.1 does not answer")
+        return bool((await statuses())["away"].error.startswith("127.0.0.1 does not answer"))
 
     await eventually(failure_is_reported)
     key = (await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)).key

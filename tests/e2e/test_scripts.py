@@ -34,7 +34,7 @@ async def test_applications_that_scripts_deploy_need_no_files_of_their_platform(
         for name, kind, provider in (("sam", LAMBDA, "lambda"), ("tasks", ECS, "ecs")):
             app = await w.register(name, kind=kind, provider=provider)
             deployment = await w.wait_for_deployment(app, commit)
-            assert deployment.status == DeploymentStatus.SUCCESS, deployment.status_reason
+            assert deployment.status == DeploymentStatus.SUCCESS.value, deployment.status_reason
             assert [stage.name for stage in deployment.stages] == expected[name]
             state = await w.sync_state(app)
             assert state.status == SyncStatus.SYNCED, state

@@ -42,6 +42,7 @@ async def test_a_click_and_a_push_are_one_trace_each_to_the_last_stage(tmp_path:
             await w.console.call("SyncApplication", application_id=app)
             # Before the next commit, which it would deploy.
             clicked = await eventually(clicked_deployment)
+            assert clicked
             await w.wait_until_final(clicked.id)
             commit = await w.push("Break", {"shop/app.pipecd.yaml": pipeline("exit 3")})
             failed = await w.wait_for_deployment(app, commit)

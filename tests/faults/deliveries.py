@@ -25,6 +25,7 @@ from tests.controlplane.server_fixture import Console
 from tests.controlplane.test_agents import Agent, application, completion_report, deployment
 from tests.eventually import eventually
 from tests.programs import Program
+from tests.raw_grpc import unary
 
 REPOSITORY = ApplicationGitRepository(id="demo", remote="https://git.example/d.git", branch="main")
 _GET_DEPLOYMENT = "/grpc.service.apiservice.APIService/GetDeployment"
@@ -58,7 +59,7 @@ class Team:
         planned = ReportDeploymentPlannedRequest(deployment_id=id, stages=[stage])
         await agent.call("ReportDeploymentPlanned", planned)
         blocks = [LogBlock(index=index, log=f"{id}: line {index}", created_at=1) for index in (1, 2, 3)]
-        log = {"deployment_id": id, "stage_id": "stage-0", "blocks": blocks}
+        log: dict[str, Any] = {"deployment_id": id, "stage_id": "stage-0", "blocks": blocks}
         await agent.call("ReportStageLogs", ReportStageLogsRequest(**log))
         checkpoint = ReportStageLogsFromLastCheckpointRequest(**log, completed=True)
         await agent.call("ReportStageLogsFromLastCheckpoint", checkpoint)
@@ -73,7 +74,7 @@ class Team:
         for id in ids:
             request = GetDeploymentRequest(deployment_id=id).SerializeToString()
             metadata = (("authorization", f"API-KEY {self.keys.api_key}"),)
-            answer = await self.channel.unary_unary(_GET_DEPLOYMENT)(request, metadata=metadata)
+            answer = await unary(self.channel, _GET_DEPLOYMENT)(request, metadata=metadata)
             assert GetDeploymentResponse.FromString(answer).deployment.status == DEPLOYMENT_SUCCESS
             listed = await self.console.call("ListDeployments", options={"labels": {"delivery": id}})
             assert [found.id for found in listed.deployments] == [id]
@@ -99,8 +100,9 @@ async def create_keys(console: Console) -> Keys:
 
 
 @asynccontextmanager
-async def team(api: int, http: int, keys: Keys | None = None) -> AsyncIterator[Team]:
-    """Of the server at these ports; signs in. Without `keys`, they are created."""
+async def team(ports: Sequence[int], keys: Keys | None = None) -> AsyncIterator[Team]:
+    """Of the server at these ports, gRPC and HTTP; signs in. Without `keys`, they are created."""
+    api, http = ports
     console = Console(f"http://127.0.0.1:{http}")
     async with console.http, aio.insecure_channel(f"127.0.0.1:{api}") as channel:
         await console.sign_in()

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,20 +73,21 @@ async def server(folder: Path, stores: Stores, api: int, http: int) -> AsyncIter
 
 
 async def check_restored(
-    heading: str, old: Stores, new: Stores, folder: Path, environment: Mapping[str, str]
+    heading: str, stores: Sequence[Stores], folder: Path, environment: Mapping[str, str]
 ) -> None:
+    old, new = stores
     back_up, restore = commands(heading)
     backup = folder / "backup"
     backup.mkdir()
     ports = free_ports(2)
-    async with server(folder / "old", old, *ports), team(*ports) as before:
+    async with server(folder / "old", old, *ports), team(ports) as before:
         await before.deliver("before")
         head = await before.verify_audit()
         await run(back_up, old, backup, environment)
         await before.deliver("too-late")
     ports = free_ports(2)
     await run(restore, new, backup, environment)
-    async with server(folder / "new", new, *ports), team(*ports, before.keys) as after:
+    async with server(folder / "new", new, *ports), team(ports, before.keys) as after:
         await after.check(["before"])
         with pytest.raises(CallFailed, match="does not exist"):
             await after.console.call("GetDeployment", deployment_id="too-late")
@@ -129,7 +130,7 @@ async def test_postgresql_and_a_bucket_are_restored(postgres_url: str, tmp_path:
             "AWS_DEFAULT_REGION": REGION,
             "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         }
-        await check_restored("PostgreSQL and a bucket", *stores, tmp_path, environment)
+        await check_restored("PostgreSQL and a bucket", stores, tmp_path, environment)
 
 
 async def test_sqlite_and_a_directory_are_restored(tmp_path: Path) -> None:
@@ -145,4 +146,4 @@ async def test_sqlite_and_a_directory_are_restored(tmp_path: Path) -> None:
         filestore = {"type": "LOCAL", "config": {"path": str(folder / "objects")}}
         names = {"/var/lib/pipecd": str(folder)}
         stores.append(Stores(datastore=datastore, filestore=filestore, names=names))
-    await check_restored("SQLite and a directory", *stores, tmp_path, {})
+    await check_restored("SQLite and a directory", stores, tmp_path, {})

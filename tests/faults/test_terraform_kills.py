@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ async def test_terraform_applies_the_reviewed_plan_whichever_process_is_killed(t
     state, ledger = tmp_path / "shop.tfstate", tmp_path / "ledger"
     ledger.touch()
 
-    def files(stages: list[dict[str, object]]) -> dict[str, str | None]:
+    def files(stages: Sequence[object]) -> dict[str, str | None]:
         text = app_file(pipeline={"stages": stages}, planner={"autoRollback": True})
         return {"app.pipecd.yaml": text, "main.tf": configuration(state, ledger, value)}
 

@@ -75,11 +75,11 @@ async def test_servers_of_two_versions_work_on_one_database(empty_postgres_url: 
     former, new = free_ports(2), free_ports(2)
     with former_server(source, tmp_path, *former):
         await wait_for_server(former[1])
-        async with team(*former) as before:
+        async with team(former) as before:
             keys = before.keys
             await before.deliver("before")
             await before.check(["before"])
-        async with new_server(tmp_path, *new), team(*new, keys) as at_new, team(*former, keys) as at_former:
+        async with new_server(tmp_path, *new), team(new, keys) as at_new, team(former, keys) as at_former:
             await at_new.check(["before"])
             await at_new.deliver("by-new")
             await at_former.deliver("by-former")

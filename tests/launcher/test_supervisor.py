@@ -97,7 +97,9 @@ def launcher(folder: Path, clock: VirtualClock, commands: dict[str, Sequence[str
     targets, versions = Targets(clock), InstalledVersions(commands)
     admin = AdminHandler(unresponsive_timeout=180.0, clock=clock)
     options = Options(home=folder, clock=clock, grace_period=60.0)
-    supervisor = Supervisor(options, targets, versions, KnownGoodVersions(folder), admin)
+    fake_targets: Any = targets
+    fake_versions: Any = versions
+    supervisor = Supervisor(options, fake_targets, fake_versions, KnownGoodVersions(folder), admin)
     return Launcher(clock, targets, versions, admin, supervisor)
 
 

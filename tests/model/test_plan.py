@@ -163,14 +163,18 @@ def test_a_plan_is_a_sequence_of_stages_with_unique_ids(
     assert all((ONLY_ON_REQUEST in stage.metadata) is not auto_rollback for stage in rollbacks)
 
 
+def skip_on(*paths: str) -> SkipOn:
+    return SkipOn.model_validate({"paths": paths})
+
+
 BY_PREFIX = SkipOn.model_validate({"commitMessagePrefixes": ["[skip]"]})
 SKIPS = {
     "nothing configured": (SkipOn(), "m", ["a"], False),
     "the message has the prefix": (BY_PREFIX, "[skip] m", ["a"], True),
     "the message contains the prefix elsewhere": (BY_PREFIX, "m [skip]", ["a"], False),
-    "only files that match": (SkipOn(paths=("docs", "*.md")), "m", ["docs/a", "b.md"], True),
-    "also another file": (SkipOn(paths=("docs",)), "m", ["docs/a", "b.md"], False),
-    "nothing was deployed yet": (SkipOn(paths=("**",)), "m", None, False),
+    "only files that match": (skip_on("docs", "*.md"), "m", ["docs/a", "b.md"], True),
+    "also another file": (skip_on("docs"), "m", ["docs/a", "b.md"], False),
+    "nothing was deployed yet": (skip_on("**"), "m", None, False),
 }
 
 

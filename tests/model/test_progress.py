@@ -1,6 +1,7 @@
 """The next step of a deployment: a table of cases, and properties of every sequence of steps."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -44,8 +45,18 @@ def stage(index: int, status: S = S.NOT_STARTED, **fields: object) -> Stage:
     return replace(stage, **fields)  # type: ignore[arg-type]
 
 
-def rollback_stage(name: str = "ROLLBACK", status: S = S.NOT_STARTED, **metadata: str) -> Stage:
-    return Stage(id=name, name=name, index=99, rollback=True, visible=False, status=status, metadata=metadata)
+def rollback_stage(
+    name: str = "ROLLBACK", status: S = S.NOT_STARTED, metadata: Mapping[str, str] | None = None
+) -> Stage:
+    return Stage(
+        id=name,
+        name=name,
+        index=99,
+        rollback=True,
+        visible=False,
+        status=status,
+        metadata=dict(metadata or {}),
+    )
 
 
 def deployment(
@@ -153,19 +164,21 @@ CASES = [
     ),
     (
         "a rollback on request does not run without a request",
-        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage(**{ONLY_ON_REQUEST: "true"})),
+        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage(metadata={ONLY_ON_REQUEST: "true"})),
         CANCEL,
         "Finish CANCELLED",
     ),
     (
         "a rollback on request runs when it is requested",
-        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage(**{ONLY_ON_REQUEST: "true"})),
+        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage(metadata={ONLY_ON_REQUEST: "true"})),
         CANCEL_WITH,
         f"RollBack {ORIGIN_REQUEST}",
     ),
     (
         "the rollback of a stage that never ran is skipped",
-        deployment(D.RUNNING, stage(0, S.FAILURE), stage(1), rollback_stage(**{BASE_STAGE: "stage-1"})),
+        deployment(
+            D.RUNNING, stage(0, S.FAILURE), stage(1), rollback_stage(metadata={BASE_STAGE: "stage-1"})
+        ),
         None,
         "Finish FAILURE",
     ),
@@ -289,14 +302,15 @@ FORWARD = st.lists(st.sampled_from(S), max_size=5)
 @st.composite
 def deployments(draw: st.DrawFn) -> Deployment:
     stages = [stage(index, status) for index, status in enumerate(draw(FORWARD))]
-    rollback_stages = []
+    rollback_stages: list[Stage] = []
     for index in range(draw(st.integers(0, 3))):
         metadata = {}
         if draw(st.booleans()):
             metadata[ONLY_ON_REQUEST] = "true"
-        if stages and draw(st.booleans()):
-            metadata[BASE_STAGE] = draw(st.sampled_from(stages)).id
-        rollback_stages.append(rollback_stage(f"undo-{index}", draw(st.sampled_from(S)), **metadata))
+        if bool(stages) and draw(st.booleans()):
+            base: Stage = draw(st.sampled_from(stages))
+            metadata[BASE_STAGE] = base.id
+        rollback_stages.append(rollback_stage(f"undo-{index}", draw(st.sampled_from(S)), metadata))
     shared = draw(st.sampled_from([{}, {ROLLBACK_ORIGIN: ORIGIN_REQUEST}, {ROLLBACK_ORIGIN: ORIGIN_PLAN}]))
     return deployment(draw(st.sampled_from(D)), *stages, *rollback_stages, shared=dict(shared))
 

@@ -17,8 +17,8 @@ COMMITS = {
     "the same commit": (OnCommit(), "b", "b", [], False),
     "a file of the application": (OnCommit(), "a", "b", ["app/x"], True),
     "another application's file": (OnCommit(), "a", "b", ["other/x"], False),
-    "a watched file": (OnCommit(paths=("lib",)), "a", "b", ["lib/x"], True),
-    "an ignored file": (OnCommit(ignores=("app/x",)), "a", "b", ["app/x"], False),
+    "a watched file": (OnCommit.model_validate({"paths": ["lib"]}), "a", "b", ["lib/x"], True),
+    "an ignored file": (OnCommit.model_validate({"ignores": ["app/x"]}), "a", "b", ["app/x"], False),
     "history was rewritten": (OnCommit(), "a", "b", None, True),
 }
 

@@ -39,10 +39,11 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
-from pipecd.schema.model.stage_log_pb2 import LogBlock
+from pipecd.schema.model.stage_log_pb2 import LogBlock, LogSeverity
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 from tests.actors import TESTER
+from tests.contracts.test_audit_chain import execute
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.pipectl.pipectl_process import REMOTE, Pipectl, add_application
@@ -251,7 +252,7 @@ async def test_deployments_are_listed_shown_and_their_logs_printed(
     await plane.server.services.store.create(deployment, by=TESTER)
     lines = [
         LogBlock(index=1, log="hello\n", created_at=1),
-        LogBlock(index=2, log="bad", severity=2, created_at=1),
+        LogBlock(index=2, log="bad", severity=LogSeverity.ERROR, created_at=1),
     ]
     await plane.server.services.logs.append(deployment, "stage-0", 0, lines)
     listed = await pipectl("deployment", "list", "--status=RUNNING", "--app-name=shop")
@@ -294,7 +295,7 @@ async def test_chains_and_traces_are_listed_and_shown(
     waiting = ChainDeploymentRef(
         deployment_id="d2", status=DeploymentStatus.DEPLOYMENT_PENDING, status_reason="waits for block 0"
     )
-    blocks = [
+    blocks: Sequence[tuple[ChainBlockStatus.ValueType, Sequence[tuple[str, ChainDeploymentRef | None]]]] = [
         (ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS, [("shop", ref)]),
         (ChainBlockStatus.DEPLOYMENT_BLOCK_PENDING, [("api", waiting), ("web", None)]),
     ]
@@ -809,6 +810,6 @@ async def test_the_audit_log_is_listed_exported_and_verified(
         "DROP TRIGGER audit_is_append_only",
         "UPDATE audit SET address = 'x' WHERE seq = (SELECT seq FROM audit_links WHERE position = 2)",
     ):
-        await store.database.write(lambda connection, text=statement: connection.execute(sa.text(text)))
+        await execute(store, sa.text(statement))
     broken = await pipectl("audit", "verify")
     assert broken.code == 1 and "entry 2 of the audit log: its content or its hash was changed" in broken.err

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from pipecd.client import ApiKey, Client, Transport, connect
-from pipecd.errors import Conflict
+from pipecd.errors import ConfigError, Conflict
 from pipecd.pipectl import migrations, transfers
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
@@ -112,9 +112,9 @@ async def test_agents_and_applications_are_moved_to_another_control_plane(
 def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_text(content)
-    with pytest.raises(transfers.ConfigError, match="--input-file") as error:
+    with pytest.raises(ConfigError, match="--input-file") as error:
         transfers._read_records(file, "pipeds", Piped)
     assert error.value.remedy
-    with pytest.raises(transfers.ConfigError, match="--output-file") as error:
+    with pytest.raises(ConfigError, match="--output-file") as error:
         transfers._read_mappings(file, "--output-file")
     assert error.value.remedy

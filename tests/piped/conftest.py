@@ -5,12 +5,12 @@ import pytest
 
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
-from tests.piped.recorder import Recorder
+from tests.piped.recorder import Recorder, new_recorder
 
 
 @pytest.fixture
 async def recorder() -> AsyncIterator[Recorder]:
-    recorder = Recorder()
+    recorder = new_recorder()
     await recorder.start()
     yield recorder
     await recorder.stop()

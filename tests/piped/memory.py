@@ -78,5 +78,6 @@ class Calls:
 
 def memory_client(servicer: Any, clock: Clock) -> Client:
     client = Client("control-plane.example", TOKEN, Transport(insecure=True), clock=clock)
-    client.piped = client.agent = _Stub(servicer)
+    stub: Any = _Stub(servicer)
+    client.piped = client.agent = stub
     return client

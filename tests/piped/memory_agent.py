@@ -198,7 +198,7 @@ def memory_agent(
     view.applications = {deployment.application_id: application(deployment)}
     user = User(name="piped", email="piped@example.com")
     spec = config.load(json.dumps(agent_spec("x", "p", folder / "key", {})), "piped.yaml")
-    planner = Planner(clock, plan)
+    planner: Any = Planner(clock, plan)
     events: list[NotificationEvent] = []
     services = RolloutServices(
         view=view,
@@ -207,7 +207,7 @@ def memory_agent(
         sync_states=SyncStates(reporter, clock, events.append),
         planner=planner,
         stage_services=StageServices(
-            sources=sources,
+            sources=cast(Any, sources),
             other_repositories=OtherRepositories(
                 home=folder / "worktrees",
                 user=user,

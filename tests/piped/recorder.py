@@ -16,7 +16,7 @@ from tests.ports import free_ports
 TOKEN = PipedToken(project_id="j", piped_id="p", key="key\n")
 
 
-class Recorder(PipedServiceServicer):  # type: ignore[misc]
+class Recorder(PipedServiceServicer):
     """Stores log blocks by index as the control plane does. `refuse` fails each call with that code."""
 
     def __init__(self) -> None:
@@ -89,3 +89,7 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
             into.setdefault(block.index, block)
         async with self._changed:
             self._changed.notify_all()
+
+
+def new_recorder() -> Recorder:
+    return Recorder()  # type: ignore[abstract]  # Only for the type checker: the methods that are missing here fail.

@@ -129,7 +129,7 @@ NO_FORGES = Forges([], SYSTEM_CLOCK)
 
 
 def watcher(
-    records: Records, mirrors: Mirrors, clone: Clone, forges: Forges = NO_FORGES, **applications: Application
+    records: Any, mirrors: Mirrors, clone: Clone, forges: Forges = NO_FORGES, **applications: Application
 ) -> EventWatcher:
     """An agent's event watcher; a new one is an agent that was restarted."""
 
@@ -141,7 +141,7 @@ def watcher(
     heads = Heads(mirrors, {"shop": repository})
     return EventWatcher(
         records, mirrors, heads, view, leadership, SYSTEM_CLOCK, Spec(), lambda remote: None, SETTINGS, forges
-    )  # type: ignore[arg-type]
+    )
 
 
 async def check(event_watcher: EventWatcher) -> None:

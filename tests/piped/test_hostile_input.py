@@ -12,7 +12,7 @@ from pipecd.piped.settings import StageLogSettings
 from pipecd.secrets import MASK, Redactor
 from tests.loop_latency import LIMIT, loop_latency
 from tests.piped.memory import memory_client
-from tests.piped.recorder import Recorder
+from tests.piped.recorder import Recorder, new_recorder
 
 SECRET = "S3cr3t-Value-With/Plus+And=Equals-0123456789-abcdefghijklmnopqrstuvwxyz"
 
@@ -32,7 +32,7 @@ def stage_logs(recorder: Recorder) -> StageLogs:
 
 @pytest.mark.parametrize("output", OUTPUTS)
 async def test_output_of_a_program_does_not_block_the_loop(output: str) -> None:
-    writer = stage_logs(Recorder()).open("d", "s")
+    writer = stage_logs(new_recorder()).open("d", "s")
     async with loop_latency() as latency:
         await process.run([sys.executable, "-c", f"print({OUTPUTS[output]})"], on_line=writer.info)
     assert latency.longest < LIMIT
@@ -42,7 +42,7 @@ async def test_output_of_a_program_does_not_block_the_loop(output: str) -> None:
 async def test_a_secret_across_the_border_of_two_pieces_of_a_line_is_masked(
     before: int, tmp_path: Path
 ) -> None:
-    recorder = Recorder()
+    recorder = new_recorder()
     (tmp_path / "output").write_text("x " * (before // 2) + SECRET + " y\n")
     logs = stage_logs(recorder)
     await process.run(["cat", tmp_path / "output"], on_line=logs.open("d", "s").info)

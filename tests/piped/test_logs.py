@@ -12,7 +12,7 @@ from pipecd.piped.settings import StageLogSettings
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.secrets import Redactor
 from tests.piped.memory import memory_client
-from tests.piped.recorder import Recorder
+from tests.piped.recorder import Recorder, new_recorder
 from tests.virtual_clock import VirtualClock, settle
 
 SETTINGS = StageLogSettings()
@@ -31,7 +31,7 @@ def clock() -> VirtualClock:
 @pytest.fixture
 def recorder() -> Recorder:
     """Without a server: the client calls it in memory."""
-    return Recorder()
+    return new_recorder()
 
 
 @asynccontextmanager

@@ -61,6 +61,7 @@ class Mailbox:
         content = envelope.content
         assert isinstance(content, bytes)
         mail = email.message_from_bytes(content, policy=email.policy.default)
+        assert server.transport
         mail["X-Encrypted"] = "yes" if server.transport.get_extra_info("ssl_object") else "no"
         mail["X-Recipients"] = ",".join(envelope.rcpt_tos)
         self.mails.append(mail)

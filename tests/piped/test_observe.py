@@ -244,8 +244,12 @@ class NoProviders:
         return []
 
 
+NO_PROVIDERS: Any = NoProviders()
+
+
 async def test_a_registered_again_application_is_compared_and_reported_anew(clock: VirtualClock) -> None:
-    observer, requests = Observer(clock), Requests(UserError("no permission"))
+    observer = Observer(clock)
+    requests: Any = Requests(UserError("no permission"))
     reporter = Reporter(observer.client, Redactor(), clock)
     sync_states = SyncStates(reporter, clock, ignore_event)
     drift = DriftDetector(
@@ -253,7 +257,7 @@ async def test_a_registered_again_application_is_compared_and_reported_anew(cloc
         observer.leadership,
         sync_states,
         requests,
-        NoProviders(),
+        NO_PROVIDERS,
         SelfHealing(clock),
         clock,
         DriftSettings(),
@@ -288,12 +292,13 @@ async def test_drift_that_comes_back_is_reported_with_who_causes_it(
     observation = SimpleNamespace(corrects_drift=True, digest=b"d", commit="c" * 40, request=request)
     sync_states = SyncStates(Reporter(observer.client, Redactor(), clock), clock, ignore_event)
     healing = SelfHealing(clock)
+    requests: Any = Requests(observation=observation)
     drift = DriftDetector(
         observer.view,
         observer.leadership,
         sync_states,
-        Requests(observation=observation),
-        NoProviders(),
+        requests,
+        NO_PROVIDERS,
         healing,
         clock,
         DriftSettings(),
@@ -314,7 +319,8 @@ async def test_drift_that_comes_back_is_reported_with_who_causes_it(
 async def test_live_state_keeps_nothing_of_a_removed_application_that_was_never_reported(
     clock: VirtualClock,
 ) -> None:
-    observer, requests = Observer(clock), Requests()
+    observer = Observer(clock)
+    requests: Any = Requests()
     reporter = LiveStateReporter(
         observer.view,
         observer.leadership,

@@ -204,7 +204,7 @@ async def test_a_retry_is_not_later_than_the_stage_s_timeout(tmp_path: Path, rec
 
 
 class _ConstantRetry(Retry):
-    def delays(self, rng: Any) -> Any:
+    def delays(self, rng: Any = None) -> Any:
         while True:
             yield 3600.0
 

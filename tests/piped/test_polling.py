@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -103,7 +104,8 @@ async def test_polling_goes_on_after_an_outage_of_hours(clock: VirtualClock) -> 
 async def test_an_idle_agent_is_unhealthy_after_three_minutes_without_the_control_plane(
     clock: VirtualClock,
 ) -> None:
-    calls, active = Calls(), set()
+    calls = Calls()
+    active: set[str] = set()
     client = memory_client(calls, clock)
     check = health_check(client, active, clock, UNREACHABLE_TIMEOUT)
     await clock.advance(UNREACHABLE_TIMEOUT - 1)
@@ -133,11 +135,12 @@ async def test_the_trigger_keeps_nothing_of_removed_applications(clock: VirtualC
         event.set()
     events: list[NotificationEvent] = []
     config_status = ConfigStatus(SyncStates(reporter, clock, events.append), view, clock, events.append)
+    heads: Any = SimpleNamespace(repositories={})
     trigger = TriggerLoop(
         view,
         leadership,
         reporter,
-        SimpleNamespace(repositories={}),
+        heads,
         DeploymentCreator(reporter, view, clock, events.append),
         config_status,
         SelfHealing(clock),

@@ -61,12 +61,14 @@ async def previewing(
             timeout=seconds,
         )
     }
+    sources: Any = SimpleNamespace(repository=lambda _: REPOSITORY, mirrors=Mirrors(behave))
+    providers: Any = SimpleNamespace()
     services = PreviewServices(
         view=view,
         leadership=leadership,
         reporter=Reporter(client, Redactor(), clock),
-        sources=SimpleNamespace(repository=lambda _: REPOSITORY, mirrors=Mirrors(behave)),
-        providers=SimpleNamespace(),
+        sources=sources,
+        providers=providers,
         redact=lambda text: text,
         clock=clock,
     )

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,7 @@ from pipecd.model.notification import (
     PipedStarted,
     StageFailed,
 )
+from pipecd.notify.delivery import Send
 from pipecd.notify.mentions import METADATA_KEY, mentioned, mentions_metadata
 from pipecd.notify.message import Message, Tone, message_of
 from pipecd.notify.pipecd_json import pipecd_json
@@ -48,7 +49,7 @@ from pipecd.notify.sinks.webhook import open_webhook
 from pipecd.piped.notify.configured import configured_receivers
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.outbox import Outbox
-from pipecd.piped.notify.receivers import Receivers, Send
+from pipecd.piped.notify.receivers import Receivers
 from pipecd.piped.settings import NotifierSettings
 from tests.model.samples import application, commit, deployment, stage
 from tests.piped.receiver_server import TOKEN, ReceiverServer, Slack, verify_standard_webhook
@@ -394,7 +395,12 @@ def test_a_kill_loses_no_message_and_repeats_at_most_one(tmp_path: Path, point: 
 def some_of_each() -> list[NotificationEvent]:
     """One event of each group and form."""
     planned: Deployment = deployment()
-    state = {"at": 1, "application": application(), "summary": "2 resources differ", "reason": "password: x"}
+    state: Mapping[str, Any] = {
+        "at": 1,
+        "application": application(),
+        "summary": "2 resources differ",
+        "reason": "password: x",
+    }
     return [
         started("d"),
         DeploymentFailed(at=1, deployment=planned, reason="quota"),

@@ -1,5 +1,6 @@
 """One deployment in virtual time: delays after failures, waiting, timeouts and commands."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ async def test_a_wait_takes_its_duration_and_few_calls(tmp_path: Path, clock: Vi
     assert len(agent.log) < 70
 
 
-STAGES = {
+STAGES: Mapping[str, Mapping[str, Any]] = {
     "WAIT": {"name": "WAIT", "timeout": "1m", "with": {"duration": "1h"}},
     "WAIT_APPROVAL": {"name": "WAIT_APPROVAL", "timeout": "1m"},
     "WAIT_APPROVAL with": {"name": "WAIT_APPROVAL", "with": {"timeout": "1m"}},
@@ -151,7 +152,7 @@ STAGES = {
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
 async def test_a_stage_that_waits_ends_at_its_timeout(
-    tmp_path: Path, clock: VirtualClock, stage: dict[str, object]
+    tmp_path: Path, clock: VirtualClock, stage: Mapping[str, Any]
 ) -> None:
     agent = memory_agent(tmp_path, clock, pipeline(stage))
     async with agent.running() as task:
@@ -159,8 +160,9 @@ async def test_a_stage_that_waits_ends_at_its_timeout(
         assert agent.deployment.stages[0].status is StageStatus.RUNNING
         await clock.advance(3)
         assert task.done()
-    assert agent.deployment.stages[0].status is StageStatus.FAILURE
-    assert agent.deployment.stages[0].reason.startswith("the stage timed out after 1m; ")
+    (ended,) = agent.deployment.stages
+    assert ended.status is StageStatus.FAILURE
+    assert ended.reason.startswith("the stage timed out after 1m; ")
     assert agent.deployment.status is DeploymentStatus.FAILURE
     assert agent.sources.uses == 1
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipecd import wire
 from pipecd.piped.session import view as view_module
 from pipecd.piped.session.view import View
 from pipecd.schema.agent.applications_pb2 import ListApplicationsResponse
@@ -49,7 +50,7 @@ def _record(number: int, name: str = "shop", kind: int = 0) -> Application:
 
 async def test_only_changed_applications_are_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
-    decode = view_module.application_from
+    decode = wire.application_from
 
     def counted(message: Any) -> Any:
         decoded.append(message.id)

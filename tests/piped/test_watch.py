@@ -64,7 +64,8 @@ async def watching(
         resource_request=lambda request: notified.append(f"request {request.id}"),
         request_cancelled=lambda id: notified.append(f"cancelled {id}"),
     )
-    task = asyncio.create_task(watch(streams, "i", handlers, leadership, clock, WatchSettings()))
+    client: Any = streams
+    task = asyncio.create_task(watch(client, "i", handlers, leadership, clock, WatchSettings()))
     try:
         yield Watching(streams, task, leadership, notified)
     finally:

@@ -131,6 +131,7 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         assert (deployed / "greeting" / "greeting.txt").exists()
 
         waiting = await eventually(lambda: awaiting_approval(console, "website"), 300)
+        assert waiting
         assert not (deployed / "website").exists(), "nothing is applied before the approval"
         await console.call("ApproveStage", deploymentId=waiting["id"], stageId="stage-1")
         assert (await wait_for_deployment(console, "website", 1))["status"] == "DEPLOYMENT_SUCCESS"

@@ -104,7 +104,7 @@ class StageRunner:
         """Calls the stage until it ends, in virtual time. Returns its last outcome."""
         async with self.calls(name, function, options, stage_id=stage_id, **fields) as call:
             for _ in range(MAX_CALLS):
-                outcome = await call()
+                outcome: Outcome = await call()
                 if not isinstance(outcome, Again):
                     return outcome
                 self.now += outcome.after

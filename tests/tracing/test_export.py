@@ -165,7 +165,7 @@ async def test_http_errors_are_retried_if_they_are_temporary(status: int) -> Non
 
 
 def count(outcome: str) -> float:
-    return REQUESTS.labels(outcome)._value.get()
+    return float(REQUESTS.labels(outcome)._value.get())
 
 
 async def test_what_does_not_fit_is_dropped_and_counted_and_nothing_waits() -> None:

@@ -34,6 +34,10 @@ def wait_until_gone(pid: int, timeout: float = 60.0) -> bool:
     return not alive(pid)
 
 
+async def wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 async def test_output_arrives_line_by_line_including_an_unterminated_last_line() -> None:
     lines: list[str] = []
     script = r"echo one; echo two >&2; printf 'caf\351'; exit 3"
@@ -84,9 +88,12 @@ async def test_a_program_that_ignores_the_signal_is_killed() -> None:
     started = asyncio.Event()
     script = "trap '' TERM INT; echo $$; while :; do sleep 0.05; done"
     pids: list[str] = []
-    running = asyncio.create_task(
-        process.run(["sh", "-c", script], on_line=lambda line: (pids.append(line), started.set()), grace=0.2)
-    )
+
+    def on_line(line: str) -> None:
+        pids.append(line)
+        started.set()
+
+    running = asyncio.create_task(process.run(["sh", "-c", script], on_line=on_line, grace=0.2))
     await asyncio.wait_for(started.wait(), 60)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -276,7 +283,7 @@ async def test_a_program_waits_while_its_output_cannot_be_handled(tmp_path: Path
     marker = tmp_path / "written"
     script = f"i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done; touch {marker}"
     running = asyncio.create_task(
-        process.run(["sh", "-c", script], on_line=lines.append, drain=space.wait, grace=0.1)
+        process.run(["sh", "-c", script], on_line=lines.append, drain=lambda: wait(space), grace=0.1)
     )
 
     async def has_output() -> bool:
@@ -293,7 +300,7 @@ async def test_a_cancelled_program_ends_although_its_output_is_not_read() -> Non
     lines: list[str] = []
     never = asyncio.Event()
     running = asyncio.create_task(
-        process.run(["sh", "-c", "yes"], on_line=lines.append, drain=never.wait, grace=0.1)
+        process.run(["sh", "-c", "yes"], on_line=lines.append, drain=lambda: wait(never), grace=0.1)
     )
 
     async def has_output() -> bool:

@@ -57,7 +57,7 @@ def rules_of(field: FieldDescriptor) -> set[str]:
 
 
 def format_rules(rules: rules_pb2.Rules) -> set[str]:
-    formatted = set()
+    formatted: set[str] = set()
     for member, value in rules.ListFields():
         match member.name:
             case "max_len" | "max_pairs" | "max_words" | "lte" | "allow_nul":

@@ -53,13 +53,13 @@ class AnalysisEntry(StrictModel):
     """Time between two checks; a query covers the same time. The first check is after one interval."""
     initial_delay: Duration = timedelta()
     """Time before the first interval begins, for a version that has to warm up. Not in PipeCD."""
-    failure_limit: int = Field(0, ge=0)
+    failure_limit: int = Field(default=0, ge=0)
     """Number of failed checks that are tolerated."""
     skip_on_no_data: bool = False
     """A check without data is no failure."""
     timeout: Duration = timedelta(seconds=30)
     """Timeout of one check."""
-    consecutive_error_limit: int = Field(4, ge=0)
+    consecutive_error_limit: int = Field(default=4, ge=0)
     """Number of errors in a row that are tolerated. Not in PipeCD, where each error is a failed check."""
 
 
@@ -82,13 +82,13 @@ class MetricsEntry(AnalysisEntry):
     """Values for `{{ .VariantArgs.<name> }}` in the query for the baseline."""
     primary_args: Mapping[str, Text] = Field(default_factory=dict)
     """Values for `{{ .VariantArgs.<name> }}` in the query for the primary variant."""
-    inconclusive_limit: int | None = Field(None, ge=0)
+    inconclusive_limit: int | None = Field(default=None, ge=0)
     """Number of inconclusive checks that are tolerated. Default: all but one. Not in PipeCD."""
-    min_points: int = Field(3, ge=1)
+    min_points: int = Field(default=3, ge=1)
     """Values of each variant that a comparison needs; with fewer it is inconclusive. Not in PipeCD."""
-    min_difference: float = Field(0.0, ge=0, le=10)
+    min_difference: float = Field(default=0.0, ge=0, le=10)
     """Relative difference of the medians below which nothing deviates. Not in PipeCD."""
-    alpha: float = Field(0.05, gt=0, lt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=1)
     """Level of significance of a comparison: a smaller one finds fewer deviations. Not in PipeCD."""
 
 
@@ -166,11 +166,15 @@ class AnalysisOptions(LenientModel):
     """How long the analysis takes."""
     restart_threshold: int = 0
     """Not used. Accepted for compatibility with PipeCD."""
-    metrics: Sequence[Annotated[MetricsEntry, AfterValidator(_complete)]] = Field((), max_length=MAX_ENTRIES)
+    metrics: Sequence[Annotated[MetricsEntry, AfterValidator(_complete)]] = Field(
+        default=(), max_length=MAX_ENTRIES
+    )
     """Metrics to check."""
-    logs: Sequence[Annotated[LogEntry, AfterValidator(_complete)]] = Field((), max_length=MAX_ENTRIES)
+    logs: Sequence[Annotated[LogEntry, AfterValidator(_complete)]] = Field(default=(), max_length=MAX_ENTRIES)
     """Logs to check."""
-    https: Sequence[Annotated[HttpEntry, AfterValidator(_complete)]] = Field((), max_length=MAX_ENTRIES)
+    https: Sequence[Annotated[HttpEntry, AfterValidator(_complete)]] = Field(
+        default=(), max_length=MAX_ENTRIES
+    )
     """URLs to check."""
     skip_on: SkipOn = SkipOn()
     """When the stage is skipped."""
@@ -280,11 +284,11 @@ class CloudWatchConfig(LenientModel):
     """Profile of the AWS configuration."""
     credentials_file: str = ""
     """Path of a shared credentials file."""
-    role_arn: str = Field("", alias="roleARN")
+    role_arn: str = Field(default="", alias="roleARN")
     """ARN of the role to assume with `tokenFile`."""
     token_file: str = ""
     """Path of a web identity token."""
-    log_groups: Sequence[Annotated[str, Field(min_length=1)]] = Field((), max_length=50)
+    log_groups: Sequence[Annotated[str, Field(min_length=1)]] = Field(default=(), max_length=50)
     """Names of the log groups that `logs` are read from."""
 
 

@@ -205,7 +205,7 @@ class StageConfig(LenientModel):
     """Description, shown in the console."""
     timeout: Duration | None = None
     """Maximum duration of the stage. Default: `with.timeout`, otherwise the deployment's timeout."""
-    options: Any = Field(None, alias="with")
+    options: Any = Field(default=None, alias="with")
     """Options of the stage; the keys depend on `name`."""
     skip_on: SkipOn = SkipOn()
     """When the stage is skipped."""
@@ -232,7 +232,7 @@ class ApplicationSpec(StrictModel):
         default_factory=dict, max_length=MAX_LABELS
     )
     """Labels for selecting and searching applications."""
-    description: str = Field("", max_length=MAX_DESCRIPTION_LENGTH)
+    description: str = Field(default="", max_length=MAX_DESCRIPTION_LENGTH)
     """Description of the application, reported to the control plane."""
     planner: Planner = Planner()
     """How the planner chooses between quick sync and pipeline."""

@@ -97,7 +97,7 @@ class S3Config(LenientModel):
     """Profile in the credentials file."""
     credentials_file: str = ""
     """Path of an AWS credentials file."""
-    role_arn: str = Field("", alias="roleARN")
+    role_arn: str = Field(default="", alias="roleARN")
     """ARN of a role to assume with the token in `tokenFile`."""
     token_file: str = ""
     """Path of a web identity token (OIDC)."""
@@ -205,7 +205,7 @@ class Project(StrictModel):
     """Description of the project."""
     static_admin: StaticAdmin | None = None
     """A user with the role Admin, who signs in with a password."""
-    shared_sso_name: str = Field("", alias="sharedSSOName")
+    shared_sso_name: str = Field(default="", alias="sharedSSOName")
     """Name in `sharedSSOConfigs` of the provider that authenticates the users. Not in PipeCD."""
     sso: SSO | None = None
     """The provider that authenticates the users of this project alone. Not in PipeCD."""
@@ -361,7 +361,7 @@ def _without_path(url: str) -> str:
 class ControlPlaneSpec(StrictModel):
     address: HttpUrl = ""
     """Public URL of the console."""
-    api_url: Annotated[HttpUrl, AfterValidator(_without_path)] = Field("", alias="apiURL")
+    api_url: Annotated[HttpUrl, AfterValidator(_without_path)] = Field(default="", alias="apiURL")
     """Where agents, `pipectl` and CI reach gRPC, such as `https://pipecd.example.com:443`. Not in PipeCD.
 
     `http` means without TLS. The console shows it in commands. By default, it is the host of `address`: on
@@ -382,7 +382,7 @@ class ControlPlaneSpec(StrictModel):
     """Not used: insights are recorded when a deployment ends. Accepted for compatibility with PipeCD."""
     projects: Sequence[Project] = ()
     """The projects. Each has its own applications, agents, keys and users."""
-    shared_sso_configs: Sequence[SharedSSO] = Field((), alias="sharedSSOConfigs")
+    shared_sso_configs: Sequence[SharedSSO] = Field(default=(), alias="sharedSSOConfigs")
     """Providers that authenticate the users of projects."""
     webhooks: Sequence[WebhookSource] = ()
     """Git hosts that report pushes. Not in PipeCD."""

@@ -27,7 +27,7 @@ class Replacement(StrictModel):
     """
     json_field: FieldPath = None
     """Path of the field to set in a JSON file, in the same syntax."""
-    hcl_field: FieldPath = Field(None, alias="HCLField")
+    hcl_field: FieldPath = Field(default=None, alias="HCLField")
     """Block type, labels and name of the attribute to set in an HCL file, such as `module.web.version`."""
     regex: GroupPattern = None
     """Regular expression in RE2 syntax; what its first group matches is replaced, in every match."""

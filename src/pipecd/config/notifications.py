@@ -71,7 +71,7 @@ def _known(names: Sequence[str], known: Collection[str], what: str) -> Sequence[
 
 
 class Slack(LenientModel):
-    hook_url: HttpUrl = Field("", alias="hookURL")
+    hook_url: HttpUrl = Field(default="", alias="hookURL")
     """URL of an incoming webhook of Slack. Cannot be combined with an OAuth token."""
     oauth_token: str = ""
     """OAuth token of a Slack app. Deprecated: use `oauthTokenFile` or `oauthTokenData`."""
@@ -79,9 +79,9 @@ class Slack(LenientModel):
     """OAuth token of a Slack app, in base64."""
     oauth_token_file: str = ""
     """Path of a file that contains the OAuth token of a Slack app."""
-    channel_id: str = Field("", alias="channelID")
+    channel_id: str = Field(default="", alias="channelID")
     """Id of the channel that gets the messages; required with an OAuth token."""
-    api_url: HttpUrl = Field("https://slack.com/api", alias="apiURL", min_length=1)
+    api_url: HttpUrl = Field(default="https://slack.com/api", alias="apiURL", min_length=1)
     """Address of Slack's API for an OAuth token; that of GovSlack differs. Not in PipeCD."""
     mentioned_accounts: Sequence[str] = ()
     """Member ids of Slack accounts that every message mentions."""
@@ -126,7 +126,7 @@ class Webhook(LenientModel):
 class Email(LenientModel):
     host: str = Field(min_length=1)
     """Host name of the SMTP server."""
-    port: int = Field(0, ge=0, le=65535)
+    port: int = Field(default=0, ge=0, le=65535)
     """Port of the server. Default: 587, 465 or 25, as `security` is `starttls`, `tls` or `none`."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """How the connection is encrypted. `none` is for servers on the same machine."""

@@ -82,7 +82,7 @@ class GitHost(LenientModel):
     """Email address of the Atlassian account, if the token is an API token of Bitbucket Cloud. Empty for an
     access token of a repository, a project or a workspace.
     """
-    api_url: HttpUrl = Field("", alias="apiURL")
+    api_url: HttpUrl = Field(default="", alias="apiURL")
     """URL of the API. Default: the usual one of the type on this host; of GitHub Enterprise Server, for
     example, `https://HOST/api/v3`.
     """
@@ -193,7 +193,7 @@ class AnalysisProvider(LenientModel):
     """Type of the service. `CLOUDWATCH` and `LOKI` are not in PipeCD."""
     config: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the metrics service; the keys depend on `type`."""
-    link_template: str = Field("", max_length=2000, pattern="^(https?://.*)?$")
+    link_template: str = Field(default="", max_length=2000, pattern="^(https?://.*)?$")
     """URL of the provider's own graph, to which the console links. A template: `{{ .Query }}` is the query,
     encoded for a URL; `{{ .Start }}` and `{{ .End }}` are times in milliseconds since 1970, and
     `{{ .StartSeconds }}` and `{{ .EndSeconds }}` in seconds. Not in PipeCD.

@@ -37,7 +37,7 @@ class WaitApprovalOptions(LenientModel):
     """How long to wait for approvals; afterwards the stage fails."""
     approvers: Sequence[str] = ()
     """User names of those who may approve. Empty: everyone who may change deployments."""
-    min_approver_num: int = Field(1, ge=1)
+    min_approver_num: int = Field(default=1, ge=1)
     """Number of approvals that are required."""
     skip_on: SkipOn = SkipOn()
     """When the stage is skipped."""

@@ -50,11 +50,11 @@ class AwsProvider(BaseModel):
     """AWS region, such as `eu-central-1`."""
     profile: str | None = None
     """Profile in the credentials file. Default: `AWS_PROFILE`, otherwise `default`."""
-    credentials_file: str | None = Field(None, alias="credentialsFile")
+    credentials_file: str | None = Field(default=None, alias="credentialsFile")
     """Path of an AWS credentials file. Default: credentials of the environment, container or instance."""
-    role_arn: str | None = Field(None, alias="roleARN")
+    role_arn: str | None = Field(default=None, alias="roleARN")
     """ARN of a role to assume with the token in `tokenFile`."""
-    token_file: str | None = Field(None, alias="tokenFile")
+    token_file: str | None = Field(default=None, alias="tokenFile")
     """Path of a web identity token (OIDC)."""
 
 

@@ -6,7 +6,7 @@ controller" in the developer guide.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,7 +152,10 @@ def invalid_enum_values(shape: Any, value: Any, name: str) -> Iterator[str]:
 def as_returned(sent: Any, chance: random.Random, name: str = "") -> Any:
     """What AWS returns of what it was sent: in its own notation, with defaults, lists in another order."""
     if isinstance(sent, dict):
-        defaults = {"portMappings": {"hostPort": 49153, "protocol": "tcp"}, "volumes": {"host": {}}}
+        defaults: Mapping[str, Mapping[str, Any]] = {
+            "portMappings": {"hostPort": 49153, "protocol": "tcp"},
+            "volumes": {"host": {}},
+        }
         if name == "containerDefinitions":
             added = {"cpu": 0, "mountPoints": [], "volumesFrom": [], "essential": True, "systemControls": []}
         else:

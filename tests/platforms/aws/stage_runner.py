@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipecd.config.application import load
 from pipecd.errors import Refused, Temporary, UserError
@@ -54,7 +54,8 @@ class Killer:
     async def __call__(self, stage: Any, work: Work[Any]) -> Outcome | None:
         """The outcome; None if the agent was killed during the call."""
         if not self._remaining or self._random.random() < 0.4:
-            return await stage(work)
+            outcome: Outcome = await stage(work)
+            return outcome
         self._remaining -= 1
         self.kills += 1
         if self._random.random() < 0.3:
@@ -201,7 +202,7 @@ class AwsRunner:
             notify=lambda *_: None,
         )
 
-    def next_deployment(self, target: Path) -> "AwsRunner":
+    def next_deployment(self, target: Path) -> Self:
         """The deployment that follows this one."""
         return replace(
             self,

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,4 +59,5 @@ def test_the_platform_providers_of_the_guides(guide: str) -> None:
     }
     document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": spec}
     (provider,) = piped.load(yaml.safe_dump(document), "piped.yaml").providers
-    assert load_platform(provider.type).provider.model_validate(provider.config).region == "eu-central-1"
+    config: Any = load_platform(provider.type).provider.model_validate(provider.config)
+    assert config.region == "eu-central-1"

@@ -16,7 +16,10 @@ from tests.platforms.awslambda.cloud import traffic
 from tests.world import REPOSITORY, SETTINGS, world
 
 PROVIDERS = [{"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}}]
-STAGES = [{"name": "LAMBDA_CANARY_ROLLOUT"}, {"name": "LAMBDA_PROMOTE", "with": {"percent": 10}}]
+STAGES: list[dict[str, Any]] = [
+    {"name": "LAMBDA_CANARY_ROLLOUT"},
+    {"name": "LAMBDA_PROMOTE", "with": {"percent": 10}},
+]
 
 
 def files(role: str, remote: str, *stages: dict[str, Any], ref: str = "main") -> dict[str, str]:

@@ -39,7 +39,7 @@ def _check(schema: Mapping[str, Any], value: Any, path: str) -> None:
     elif expected == "object":
         _require(isinstance(value, Mapping), path, "is not an object")
         for key, item in value.items():
-            inner = schema.get("properties", {}).get(key) or schema.get("additionalProperties")
+            inner: Any = schema.get("properties", {}).get(key) or schema.get("additionalProperties")
             _require(inner is not None, f"{path}.{key}", "is unknown")
             _check(inner, item, f"{path}.{key}")
     elif expected != "any":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ async def test_a_job_of_another_application_is_refused(
 async def test_the_execution_of_a_stopped_stage_is_cancelled(
     cloud: CloudRun, runner: AwsRunner, checkout: Checkout, stage: str
 ) -> None:
-    options = {"run": True} if stage == "CLOUDRUN_JOB_SYNC" else {}
+    options: dict[str, Any] = {"run": True} if stage == "CLOUDRUN_JOB_SYNC" else {}
     runner.target = checkout("slow", job("slow"), input=INPUT, quickSync={"run": True})
     await runner.run(stage, calls=8, **options)
     (execution,) = cloud.objects["executions"].values()

@@ -220,7 +220,7 @@ async def test_a_stage_that_is_cancelled_at_any_step_is_rolled_back(
 ) -> None:
     await deployed(runner)
     runner = runner.next_deployment(checkout("v2"))
-    options = {"percent": 50} if stage == "CLOUDRUN_PROMOTE" else {}
+    options: dict[str, Any] = {"percent": 50} if stage == "CLOUDRUN_PROMOTE" else {}
     await runner.run(stage, calls=calls, **options)
     assert_succeeded(await runner.run("ROLLBACK"))
     cloud.settle()

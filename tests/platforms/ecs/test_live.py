@@ -14,16 +14,19 @@ from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded
 from tests.platforms.ecs.cloud import CLUSTER, SERVICE, Cloud
 
+assert platform.compares and platform.observes
+detect, load = platform.compares.detect, platform.observes.load
+
 
 async def detect_drift(runner: AwsRunner, *ignored: str) -> Drift:
     request = await observation_request(platform, runner.provider, runner.target, *ignored)
-    return await platform.compares.detect(request)
+    return await detect(request)
 
 
 async def test_before_the_first_deployment_nothing_runs(cloud: Cloud, runner: AwsRunner) -> None:
     request = await observation_request(platform, runner.provider, runner.target)
-    assert await platform.observes.load(request) == []
-    drift = await platform.compares.detect(request)
+    assert await load(request) == []
+    drift = await detect(request)
     assert drift.summary == "Differs from Git: 1 missing"
     assert f"+ Service {SERVICE} in {CLUSTER}: not running" in drift.details
 
@@ -31,11 +34,11 @@ async def test_before_the_first_deployment_nothing_runs(cloud: Cloud, runner: Aw
 async def test_a_deployed_service_is_a_resource_tree_without_drift(cloud: Cloud, runner: AwsRunner) -> None:
     assert_succeeded(await runner.run("ECS_SYNC"))
     request = await observation_request(platform, runner.provider, runner.target)
-    service, primary = (await platform.observes.load(request))[:2]
+    service, primary = (await load(request))[:2]
     assert (service.kind, service.name, service.id) == ("Service", SERVICE, cloud.service()["serviceArn"])
     assert (primary.kind, primary.parents, primary.health) == ("TaskSet", (service.id,), Health.HEALTHY)
     assert primary.health_reason.startswith("primary, ")
-    drift = await platform.compares.detect(request)
+    drift = await detect(request)
     assert drift.in_sync, drift.details
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipecd.errors import ConfigError, Place
-from pipecd.platforms.ecs import members, platform
+from pipecd.platforms.ecs import members, platform, shapes
 from pipecd.platforms.ecs.config import Input
 from pipecd.platforms.ecs.members import EXTERNAL, ROLLING
 from pipecd.platforms.ecs.shapes import fit_to_shape
@@ -138,7 +138,7 @@ def test_updates_of_external_services_contain_only_what_aws_accepts() -> None:
 
 
 def test_a_member_that_aws_adds_later_is_sent_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = members.members
+    known = shapes.members
     later = {"CreateServiceRequest", "UpdateServiceRequest"}
     monkeypatch.setattr(
         members, "members", lambda shape: known(shape) | ({"new"} if shape in later else set())

@@ -35,7 +35,7 @@ def values(shape: Any, name: str = "", depth: int = 0) -> st.SearchStrategy[Any]
             return st.fixed_dictionaries(required, optional=optional if depth < 5 else {})
         case "list":
             key = next((key for key in ("name", "key", "capacityProvider") if key in _members(shape)), None)
-            unique = {"unique_by": lambda item: str(item.get(key))} if key else {}
+            unique: dict[str, Any] = {"unique_by": lambda item: str(item.get(key))} if key else {}
             return st.lists(values(shape.member, name, depth), max_size=3, **unique)
         case "map":
             return st.dictionaries(TEXT, values(shape.value, name, depth + 1), max_size=2)

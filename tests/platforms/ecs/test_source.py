@@ -64,6 +64,7 @@ async def test_a_file_copied_from_a_response_of_aws_is_accepted(write: Callable[
         "events": [],
     }
     desired = await platform.load_desired_state(load_source(platform, write(task, service)))
+    assert desired and desired.service
     assert desired.task.fields == {
         "family": "shop",
         "cpu": "256",

@@ -18,6 +18,7 @@ from tests.platforms.aws.emulator import Emulator
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded, failure_text
 from tests.platforms.ecs.cloud import ALL_TO_PRIMARY, CLUSTER, SERVICE, Cloud
+from tests.platforms.ecs.test_live import detect
 
 Checkout = Callable[..., Path]
 
@@ -484,7 +485,7 @@ async def test_a_capacity_provider_strategy_is_sent_and_is_no_drift(
     (sent,) = aws.bodies("ecs.CreateTaskSet" if controller == "EXTERNAL" else "ecs.CreateService")
     assert sent["capacityProviderStrategy"] == SPOT and "launchType" not in sent
     request = await observation_request(platform, runner.provider, runner.target)
-    drift = await platform.compares.detect(request)
+    drift = await detect(request)
     assert drift.in_sync, drift.details
 
 
@@ -525,7 +526,7 @@ async def test_everything_that_aws_knows_of_a_rolling_service_is_sent_when_it_ch
     (sent,) = aws.bodies("ecs.UpdateService")
     assert {name: sent[name] for name in more} == more
     request = await observation_request(platform, second.provider, second.target)
-    drift = await platform.compares.detect(request)
+    drift = await detect(request)
     assert drift.in_sync, drift.details
     third = second.next_deployment(
         checkout("r3", service={**rolling, "loadBalancers": []}, app_input={"targetGroups": None})
@@ -595,7 +596,7 @@ async def test_units_and_words_of_pipecds_examples(
     assert not {"pidMode", "ipcMode", "runtimePlatform"} & set(sent)
     assert {"key": "team", "value": "shop"} in sent["tags"]
     request = await observation_request(platform, runner.provider, runner.target)
-    drift = await platform.compares.detect(request)
+    drift = await detect(request)
     assert drift.in_sync, drift.details
 
 
@@ -694,7 +695,7 @@ async def test_a_stage_lists_all_rules_once(
     assert_succeeded(await second.run("ECS_CANARY_ROLLOUT", scale=50))
     for number, stage in enumerate(("ECS_TRAFFIC_ROUTING", "ECS_CANARY_CLEAN")):
         del aws.calls[:]
-        options = {"canary": 20} if number == 0 else {}
+        options: dict[str, Any] = {"canary": 20} if number == 0 else {}
         assert_succeeded(await second.run(stage, **options))
         names = [call.name for call in aws.calls]
         assert names.count("elasticloadbalancing.DescribeTargetGroups") == 1

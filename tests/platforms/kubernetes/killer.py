@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipecd.model.stage import Outcome, Work
+from pipecd.model.stage import Work
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
 
 
@@ -29,7 +29,7 @@ class Killer:
 
         monkeypatch.setattr(ApiClient, "send", send)
 
-    async def __call__(self, stage: Any, work: Work[Any]) -> Outcome | None:
+    async def __call__(self, stage: Any, work: Work[Any]) -> Any:
         if not self._remaining:
             return await stage(work)
         self._remaining -= 1

@@ -31,7 +31,7 @@ TIMEOUT = 120.0
 KUBECTL = "kubectl-client-side-apply"
 #: Prefixes of the annotations of hooks.
 ARGO, HELM = "argocd.argoproj.io/", "helm.sh/"
-HOOKS = {"input": {"hooks": True}}
+HOOKS: dict[str, Any] = {"input": {"hooks": True}}
 #: Calls are short, so that stages are called more than once.
 SETTINGS = StageSettings(call_duration=1.0)
 

@@ -13,7 +13,7 @@ from tests.platforms.kubernetes.stage_runner import KUBECTL, Shop, apply_as_pipe
 from tests.platforms.kubernetes.widgets import define_widgets
 
 #: Stages that do not wait for pods are quick.
-QUICK = {"input": {"waitForReady": False}}
+QUICK: dict[str, Any] = {"input": {"waitForReady": False}}
 
 
 @pytest.fixture

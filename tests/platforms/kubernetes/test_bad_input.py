@@ -12,7 +12,7 @@ from tests.cluster.https import https_server
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
 
-NO_WAITING = {"input": {"waitForReady": False}}
+NO_WAITING: dict[str, Any] = {"input": {"waitForReady": False}}
 
 
 @pytest.fixture

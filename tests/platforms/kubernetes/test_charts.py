@@ -111,7 +111,8 @@ async def test_a_version_that_the_index_lacks_is_looked_for_once_more(
 ) -> None:
     def source(version: str) -> Source:
         chart = {"repository": "ours", "name": "web", "version": version}
-        return replace(application({"helmChart": chart}), downloads=downloads(server, tmp_path))
+        found: Source = application({"helmChart": chart})
+        return replace(found, downloads=downloads(server, tmp_path))
 
     await data(source("1.0.0"))
     server.add("web", "2.0.0", {"settings.yaml": SETTINGS})

@@ -5,6 +5,7 @@ The second cluster is shared by the tests that need one. Only `test_outages` sto
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
 from tests.platforms.kubernetes.test_progressive import image_of, primary_service, web
 from tests.platforms.make_preview import make_preview
 
-PRUNE = {"quickSync": {"prune": True}}
+PRUNE: dict[str, Any] = {"quickSync": {"prune": True}}
 EAST = {"provider": {"name": "east"}, "match": {"kind": "Deployment"}}
 BOTH = {"provider": {"labels": {"all": "yes"}}}
 
@@ -98,7 +99,7 @@ async def test_a_wave_begins_when_the_one_before_works_in_all_clusters(shop: Sho
 
 
 async def test_a_rollback_is_successful_only_if_it_is_in_every_cluster(shop: Shop, east: Shop) -> None:
-    routes = {"resourceRoutes": [BOTH]}
+    routes: dict[str, Any] = {"resourceRoutes": [BOTH]}
     first = shop.commit(config_map("a", {"x": "1"}), config_map("b", {"x": "1"}), **routes)
     before = shop.runner(first)
     assert_succeeded(await before.run("K8S_SYNC"))
@@ -158,7 +159,7 @@ async def test_a_canary_on_two_clusters(shop: Shop, east: Shop) -> None:
         {"name": "K8S_MULTI_TRAFFIC_ROUTING", "with": {"all": "primary"}},
         {"name": "K8S_MULTI_CANARY_CLEAN"},
     ]
-    spec = {"pipeline": {"stages": stages}, "resourceRoutes": [BOTH]}
+    spec: dict[str, Any] = {"pipeline": {"stages": stages}, "resourceRoutes": [BOTH]}
 
     def selected() -> list[str]:
         services = [side.get("services", "web") for side in (shop, east)]
@@ -186,7 +187,9 @@ async def test_a_canary_on_two_clusters(shop: Shop, east: Shop) -> None:
 
 
 #: All objects are applied to both clusters.
-TARGETS = {"input": {"multiTargets": [{"target": {"name": "west"}}, {"target": {"name": "east"}}]}}
+TARGETS: dict[str, Any] = {
+    "input": {"multiTargets": [{"target": {"name": "west"}}, {"target": {"name": "east"}}]}
+}
 
 
 def variant_of_traffic(side: Shop) -> str:
@@ -204,7 +207,7 @@ async def test_a_stage_is_limited_to_its_targets(shop: Shop, east: Shop) -> None
         {"name": "K8S_MULTI_CANARY_CLEAN", **only_east},
         {"name": "K8S_MULTI_PRIMARY_ROLLOUT", "with": {"prune": True}},
     ]
-    spec = {**TARGETS, "pipeline": {"stages": stages}}
+    spec: dict[str, Any] = {**TARGETS, "pipeline": {"stages": stages}}
     first = (web("web:1"), primary_service(), config_map("old"))
     runner = shop.runner(shop.commit(*first, **spec))
     assert_succeeded(await runner.run("K8S_SYNC"))
@@ -233,14 +236,14 @@ async def test_a_target_that_is_no_cluster_of_the_application_is_named(shop: Sho
     runner = shop.runner(shop.commit(config_map("a"), **TARGETS))
     message = failure_text(await runner.run("K8S_SYNC", multiTargets=["north"]))
     assert "the stage is limited to north, and the application's clusters are east, west" in message
-    unknown = {"input": {"multiTargets": [{"target": {"name": "north"}}]}}
+    unknown: dict[str, Any] = {"input": {"multiTargets": [{"target": {"name": "north"}}]}}
     assert "no KUBERNETES platform provider north" in failure_text(
         await shop.runner(shop.commit(config_map("a"), **unknown)).run("K8S_SYNC")
     )
 
 
 async def test_hooks_run_in_each_cluster_and_those_of_a_failure_too(shop: Shop, east: Shop) -> None:
-    hooks = {"input": {"hooks": True, **TARGETS["input"]}}
+    hooks: dict[str, Any] = {"input": {"hooks": True, **TARGETS["input"]}}
     migrate, report = hook("migrate", "PreSync"), hook("report", "SyncFail")
     broken = deployment("web", "web:nopull", deadline=1)
     runner = shop.runner(shop.commit(broken, migrate, report, **hooks))

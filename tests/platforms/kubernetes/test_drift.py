@@ -173,10 +173,11 @@ def limited_provider(shop: Shop, commit: Path, verbs: list[str]) -> Provider:
     rules = [{"apiGroups": ["", "apps"], "resources": resources, "verbs": verbs}]
     group, user = "rbac.authorization.k8s.io", f"user-{shop.namespace}"
     role = {"apiGroup": group, "kind": "Role", "name": "limited"}
-    for kind, fields in {
+    bodies: dict[str, dict[str, Any]] = {
         "Role": {"rules": rules},
         "RoleBinding": {"roleRef": role, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
-    }.items():
+    }
+    for kind, fields in bodies.items():
         shop.cluster.request(
             f"/apis/{group}/v1/namespaces/{shop.namespace}/{kind.lower()}s",
             {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "limited"}, **fields},
@@ -253,7 +254,7 @@ async def test_fields_that_people_added_are_listed_beside_drift(shop: Shop) -> N
 
 async def test_strict_detection_reports_added_fields_and_a_sync_removes_them(shop: Shop) -> None:
     settings = config_map("settings", {"a": "1"})
-    strict = {
+    strict: dict[str, Any] = {
         "driftDetection": {"strict": True, "ignoreFields": [f"*:*:{shop.namespace}:settings#/data/kept"]}
     }
     commit = await sync(shop, settings, SERVICE, **strict)

@@ -267,7 +267,7 @@ async def test_the_console_sees_a_pod_and_its_log(cluster: Cluster, namespace: s
 
             token = w.console.http.cookies["token"]
             async with aio.insecure_channel(w.plane.address) as channel:
-                stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+                stub = ConsoleServiceStub(channel)
                 request = FollowContainerLogRequest(application_id=app, resource_id=pod)
                 stream = stub.FollowContainerLog(request, metadata=(("cookie", f"token={token}"),))
                 assert await _next_line(stream) == "listening"

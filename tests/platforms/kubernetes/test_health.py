@@ -65,7 +65,7 @@ def settling(reason: str) -> Waiting:
 
 
 EXCEEDED = condition("Progressing", "False", reason="ProgressDeadlineExceeded", message="timed out")
-UPDATED = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
+UPDATED: dict[str, Any] = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
 CASES = {
     "kind without a rule": (workload("Unknown"), Ready()),
     "newer than its status": (

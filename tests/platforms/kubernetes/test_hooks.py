@@ -241,7 +241,7 @@ async def test_a_preview_names_hooks_and_says_which_are_not_run(shop: Shop) -> N
 
 async def test_a_pipeline_runs_hooks_before_the_canary_and_not_again(shop: Shop) -> None:
     stages = [{"name": "K8S_CANARY_ROLLOUT"}, {"name": "K8S_PRIMARY_ROLLOUT"}, {"name": "K8S_CANARY_CLEAN"}]
-    spec = {**HOOKS, "pipeline": {"stages": stages}}
+    spec: dict[str, Any] = {**HOOKS, "pipeline": {"stages": stages}}
     commit = shop.commit(deployment("web"), hook("migrate", "PreSync"), hook("check", "PostSync"), **spec)
     runner = shop.runner(commit)
     for outcome in await runner.run_pipeline():

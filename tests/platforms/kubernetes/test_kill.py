@@ -32,7 +32,7 @@ class EveryAwait:
     async def __call__(self, stage: Any, work: Work[Any]) -> Outcome | None:
         loop = asyncio.get_running_loop()
         self._remaining = self._next
-        loop.set_task_factory(self._counted_task)  # type: ignore[arg-type]
+        loop.set_task_factory(self._counted_task)
         try:
             self._task = asyncio.create_task(stage(work))
             await asyncio.wait([self._task])
@@ -97,8 +97,8 @@ def state(shop: Shop) -> dict[str, Any]:
 
 
 async def test_kills_at_every_await_change_nothing(shop: Shop) -> None:
-    prune = {"quickSync": {"prune": True}}
-    quick = {"input": {"waitForReady": False}, **prune}
+    prune: dict[str, Any] = {"quickSync": {"prune": True}}
+    quick: dict[str, Any] = {"input": {"waitForReady": False}, **prune}
     first = shop.commit(deployment("web", "web:1"), config_map("a", {"x": "1"}), config_map("b"), **prune)
     second = shop.commit(deployment("web", "web:2"), config_map("a", {"y": "2"}), config_map("c"), **quick)
     broken = shop.commit(deployment("web", "web:nopull", deadline=1), config_map("a"), config_map("d"))

@@ -18,7 +18,7 @@ from tests.platforms.kubernetes.conftest import Install
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, provider_of
 from tests.platforms.kubernetes.test_clusters import drift
 
-PRUNE = {"quickSync": {"prune": True}}
+PRUNE: dict[str, Any] = {"quickSync": {"prune": True}}
 RESTRICTION = "only the namespace {} is observed: objects of other namespaces"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.kubernetes.config import AppStateInformer
+from pipecd.quickstart.simulated_cluster.gateway import PATH as GATEWAY
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import (
@@ -20,7 +21,7 @@ from tests.platforms.kubernetes.stage_runner import (
 )
 from tests.platforms.kubernetes.test_drift import drift, limited_provider
 from tests.platforms.kubernetes.test_traffic import http_route, ref, to, virtual_service
-from tests.platforms.kubernetes.traffic_kinds import GATEWAY, ISTIO, accept_route, define_traffic_kinds
+from tests.platforms.kubernetes.traffic_kinds import ISTIO, accept_route, define_traffic_kinds
 
 VARIANT = "pipecd.dev/variant"
 

@@ -12,6 +12,7 @@ import pytest
 from pipecd.model.stage import Failed, Outcome, Work
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.settings import StageSettings
+from pipecd.quickstart.simulated_cluster.gateway import PATH as GATEWAY
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.kubernetes.killer import Killer
@@ -28,7 +29,7 @@ from tests.platforms.kubernetes.test_progressive import (
     stage,
     web,
 )
-from tests.platforms.kubernetes.traffic_kinds import GATEWAY, accept_route, define_traffic_kinds
+from tests.platforms.kubernetes.traffic_kinds import accept_route, define_traffic_kinds
 
 #: The canary works whatever image is in Git.
 WORKING = [
@@ -80,7 +81,7 @@ class Watcher:
         return [self.shop.get("services", "web")["spec"]["selector"][VARIANT]]
 
     async def __call__(self, function: Any, work: Work[Any]) -> Outcome | None:
-        outcome = await self.killer(function, work)
+        outcome: Outcome | None = await self.killer(function, work)
         if self.shop.spec.get("trafficRouting"):
             accept_route(self.shop)
         return outcome

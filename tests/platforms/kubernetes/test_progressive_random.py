@@ -190,7 +190,7 @@ async def _deployed(
     monkeypatch.setattr(clusters, "connect", cluster.connect)
     runner = shops.runner(method, "web:1")
     assert_succeeded(await runner.run("K8S_SYNC"))
-    runner = runner.next_deployment(shops.commit(method, image))  # type: ignore[assignment]
+    runner = runner.next_deployment(shops.commit(method, image))
     return Traffic(cluster, method), runner
 
 

@@ -15,9 +15,15 @@ from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.stages import prune
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
-from tests.platforms.kubernetes.stage_runner import Shop, apply_as_piped, config_map, deployment
+from tests.platforms.kubernetes.stage_runner import (
+    KubernetesRunner,
+    Shop,
+    apply_as_piped,
+    config_map,
+    deployment,
+)
 
-PRUNE = {"quickSync": {"prune": True}}
+PRUNE: dict[str, Any] = {"quickSync": {"prune": True}}
 
 
 @pytest.fixture
@@ -141,7 +147,7 @@ async def test_deleting_most_of_an_application_needs_permission(shop: Shop) -> N
     message = failure_text(await runner.run("K8S_SYNC"))
     assert "6 of 8 objects would be deleted, more than 50 %: ConfigMap m" in message
     assert len(names(shop)) == 8
-    allowed = {"quickSync": {"prune": True, "pruneLimit": "80%"}}
+    allowed: dict[str, Any] = {"quickSync": {"prune": True, "pruneLimit": "80%"}}
     runner = runner.next_deployment(shop.commit(config_map("m0"), config_map("m1"), **allowed))
     assert_succeeded(await runner.run("K8S_SYNC"))
     assert names(shop) == {"m0", "m1"}
@@ -334,7 +340,7 @@ async def test_random_changes_leave_the_cluster_as_a_clean_apply_would(
     """From A to B and back to A, among foreign objects and copies that an operator made of ours."""
     rng = random.Random(seed)
     sets = {name: random_objects(rng) for name in "AB"}
-    settings = {"quickSync": {"prune": True, "pruneLimit": 100}}
+    settings: dict[str, Any] = {"quickSync": {"prune": True, "pruneLimit": 100}}
     clean = {}
     for name, objects in sets.items():
         other = f"{shop.namespace}-{name.lower()}"
@@ -345,7 +351,7 @@ async def test_random_changes_leave_the_cluster_as_a_clean_apply_would(
         clean[name] = content(copy, other)
     shop.create("configmaps", config_map("foreign", {"x": "1"}))
     foreign = content(shop, shop.namespace)
-    runner = None
+    runner: KubernetesRunner | None = None
     for name in "ABA":
         commit = shop.commit(*sets[name], **settings)
         runner = runner.next_deployment(commit) if runner else shop.runner(commit)

@@ -89,7 +89,7 @@ def stateful_set(size: str, tier: str = "a") -> dict[str, Any]:
 
 
 async def test_a_stateful_set_is_created_again_around_its_pods(shop: Shop) -> None:
-    quick = {"input": {"waitForReady": False}}
+    quick: dict[str, Any] = {"input": {"waitForReady": False}}
     first = shop.commit(stateful_set("1Gi"), **quick)
     assert_succeeded(await shop.runner(first).run("K8S_SYNC"))
     shop.wait_until(lambda: len(shop.list("pods")) == 1)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,7 +214,7 @@ async def test_a_scaled_workload_keeps_its_replicas(shop: Shop) -> None:
 
 
 async def test_a_changed_config_restarts_its_workload(shop: Shop) -> None:
-    pod = {"volumes": [{"name": "a", "configMap": {"name": "settings"}}]}
+    pod: dict[str, Any] = {"volumes": [{"name": "a", "configMap": {"name": "settings"}}]}
     first = shop.commit(deployment("web", **pod), config_map("settings", {"two": "2"}))
     assert_succeeded(await shop.runner(first).run("K8S_SYNC"))
     before = shop.get("deployments", "web")["spec"]["template"]["metadata"]["annotations"]

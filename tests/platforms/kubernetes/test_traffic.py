@@ -106,7 +106,7 @@ def test_a_selector_chooses_one_variant() -> None:
 
 
 def test_only_destinations_of_the_host_are_changed() -> None:
-    ours = {
+    ours: dict[str, Any] = {
         "name": "main",
         "match": [{"uri": {"prefix": "/"}}],
         "retries": {"attempts": 3},
@@ -366,7 +366,7 @@ _FUNCTIONS: dict[str, Any] = {
     "gateway": http_route({"matches": [{"headers": []}], "backendRefs": [ref("web", 3), ref("b", 1)]}),
     "smi": traffic_split(("web", 3), ("b", 1)),
 }
-_ODD = st.sampled_from(
+_ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, 1.5, -3, "x", "", [], [None], ["x"], {}, {"name": 1}, [[{}]], {"x": [None]}]
 )
 

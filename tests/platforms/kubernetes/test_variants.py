@@ -64,7 +64,7 @@ def test_a_percentage_of_replicas_is_rounded_up(percent: int, current: int) -> N
 
 
 def test_a_workload_is_copied_with_its_label_and_configuration() -> None:
-    pod = {
+    pod: dict[str, Any] = {
         "volumes": [
             {"name": "a", "configMap": {"name": "settings"}},
             {"name": "b", "secret": {"secretName": "keys"}},

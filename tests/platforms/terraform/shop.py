@@ -1,7 +1,7 @@
 """An application of `terraform_data` resources, and a stage runner with real Terraform."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,9 +48,14 @@ def values(state: Path) -> dict[str, Any]:
 
 @asynccontextmanager
 async def shop_runner(
-    folder: Path, body: str, *, file: str = "", provider: Provider = INSTALLED, **more: Any
+    folder: Path,
+    body: str,
+    *,
+    file: str = "",
+    provider: Provider = INSTALLED,
+    files: Mapping[str, str] | None = None,
 ) -> AsyncIterator[StageRunner]:
     """A runner of a repository with `body` at its first commit and its state in `folder/state`."""
-    files = {"app.pipecd.yaml": file or app_file(), "main.tf": configuration(folder / "state", body)}
-    async with open_runner(folder, {**files, **more}, provider=provider) as runner:
+    usual = {"app.pipecd.yaml": file or app_file(), "main.tf": configuration(folder / "state", body)}
+    async with open_runner(folder, {**usual, **(files or {})}, provider=provider) as runner:
         yield runner

@@ -26,7 +26,7 @@ async def wait_until_running(w: World, application: str, stage_id: str) -> Deplo
     async def current_deployment() -> Deployment | None:
         deployments = await w.deployments(application)
         stages = {stage.id: stage.status for stage in deployments[-1].stages} if deployments else {}
-        return deployments[-1] if stages.get(stage_id) == StageStatus.RUNNING else None
+        return deployments[-1] if stages.get(stage_id) == StageStatus.RUNNING.value else None
 
     deployment = await eventually(current_deployment)
     assert deployment

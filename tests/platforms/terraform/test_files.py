@@ -19,6 +19,7 @@ from pipecd.platforms.stage_tables import application_types
 from pipecd.platforms.terraform import binary, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import plan
+from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.terraform.shop import app_file, data, shop_runner
 from tests.stages.stage_runner import StageRunner
 
@@ -101,7 +102,7 @@ async def test_versions_are_those_of_the_modules(tmp_path: Path) -> None:
         "modules.tf": MODULES,
         "more.tf.json": '{"module": {"cdn": {"source": "example/cdn", "version": "1.0.0"}}}',
     }
-    async with shop_runner(tmp_path, data("a", "1"), **more) as runner, checked_out(runner) as source:
+    async with shop_runner(tmp_path, data("a", "1"), files=more) as runner, checked_out(runner) as source:
         versions = platform.versions(await platform.load_desired_state(source))
     kind = VersionKind.TERRAFORM_MODULE
     site = "git::https://git.example/site.git//web?ref=v1.2.0"
@@ -186,7 +187,8 @@ async def test_no_terraform_file_is_required_if_no_stage_runs_terraform(tmp_path
 async def test_a_backend_configured_by_init_is_checked_after_init(tmp_path: Path) -> None:
     file = app_file(commandFlags={"init": ["-backend-config=path=here.tfstate"]})
     backend = 'terraform {\n  backend "local" {}\n}\n'
-    async with shop_runner(tmp_path, "", file=file, **{"main.tf": backend + data("a", "1")}) as runner:
+    files = {"main.tf": backend + data("a", "1")}
+    async with shop_runner(tmp_path, "", file=file, files=files) as runner:
         with pytest.raises(UserError, match=r"would be stored in here\.tfstate"):
             await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
 
@@ -264,7 +266,7 @@ async def test_the_required_version_runs_or_the_stage_fails(
     async with shop_runner(tmp_path, data("a", "1"), file=app_file(terraformVersion=version)) as runner:
         runner.provider = provider
         if not message:
-            done = await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+            done = assert_succeeded(await runner.run("TERRAFORM_PLAN", plan, PlanOptions()))
             assert done.note == "1 to add, 0 to change, 0 to destroy"
             return
         with pytest.raises(ConfigError) as error:
@@ -282,7 +284,7 @@ async def test_the_required_embedded_version_is_preferred_to_another_on_the_path
     monkeypatch.setenv("PATH", f"{other.parent}:/usr/bin:/bin")
     async with shop_runner(tmp_path, data("a", "1"), file=app_file(terraformVersion="1.15.5")) as runner:
         runner.provider = Provider()
-        done = await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+        done = assert_succeeded(await runner.run("TERRAFORM_PLAN", plan, PlanOptions()))
         assert done.note == "1 to add, 0 to change, 0 to destroy"
 
 

@@ -97,7 +97,7 @@ async def test_one_plugin_cache_serves_all_applications_and_the_lock_file_is_com
     )
     file = app_file(commandEnvs={"init": [f"TF_CLI_CONFIG_FILE={write_mirror(tmp_path)}"]})
     async with shop_runner(
-        tmp_path, data("a", "1"), file=file, **{"requirements.tf": requirements}
+        tmp_path, data("a", "1"), file=file, files={"requirements.tf": requirements}
     ) as runner:
         runners = [runner.at(runner.deployment.trigger.commit.hash, deployment_id=name) for name in "xyz"]
         for other in runners:

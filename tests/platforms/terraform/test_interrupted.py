@@ -17,6 +17,7 @@ from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.config import PlanOptions
 from pipecd.platforms.terraform.stages import apply, plan, sync
 from tests.eventually import eventually
+from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.terraform import killed_agent
 from tests.platforms.terraform.killed_agent import load_memory, save_memory
 from tests.platforms.terraform.shop import EMBEDDED, app_file, data, shop_runner, values
@@ -71,7 +72,7 @@ async def test_after_a_kill_the_remaining_changes_are_applied_and_nothing_is_cre
     tmp_path: Path,
 ) -> None:
     async with killed_while_applying(tmp_path) as runner:
-        done = await runner.run("TERRAFORM_APPLY", apply)
+        done = assert_succeeded(await runner.run("TERRAFORM_APPLY", apply))
         assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"
@@ -98,7 +99,7 @@ async def test_killed_after_the_apply_succeeds(tmp_path: Path) -> None:
             assert isinstance(await call(), Done)
         # The agent was killed before it could report the result.
         runner.deployment = before_apply
-        done = await runner.run("TERRAFORM_APPLY", apply)
+        done = assert_succeeded(await runner.run("TERRAFORM_APPLY", apply))
         assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
 
@@ -138,7 +139,7 @@ async def test_an_apply_interrupted_by_a_shutdown_is_continued_by_the_next_proce
             await eventually(lambda: exists(tmp_path / "begun"))
             running.cancel()
             await asyncio.wait([running], timeout=300)
-        done = await runner.run("TERRAFORM_APPLY", apply)
+        done = assert_succeeded(await runner.run("TERRAFORM_APPLY", apply))
         assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"

@@ -74,6 +74,7 @@ async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resou
             redact=lambda text: text,
             checkout_head=checkout,
         )
+        assert platform.observes
         return await platform.observes.load(replace(request, **changes))
 
 
@@ -100,7 +101,7 @@ async def test_modules_and_instances_are_a_tree_without_values(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with shop_runner(tmp_path, BODY, **MODULES) as runner:
+    async with shop_runner(tmp_path, BODY, files=MODULES) as runner:
         await sync_application(runner)
         assert (tmp_path / "state").read_text().count(CANARY) > 5
         capfd.readouterr()
@@ -146,7 +147,7 @@ async def test_modules_and_instances_are_a_tree_without_values(
 
 
 async def test_tainted_and_deposed_objects_are_unhealthy_with_a_reason(tmp_path: Path) -> None:
-    async with shop_runner(tmp_path, BODY, **MODULES) as runner:
+    async with shop_runner(tmp_path, BODY, files=MODULES) as runner:
         await sync_application(runner)
         edit(tmp_path / "state", "plain", status="tainted")
         edit(tmp_path / "state", "deep", deposed="1b2c3d4e")

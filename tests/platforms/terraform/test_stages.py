@@ -14,6 +14,7 @@ from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform import platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import DISPLAY_KEY, STORED_PLAN, apply, plan, rollback, sync
+from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.terraform.shop import EMBEDDED, app_file, configuration, data, shop_runner, values
 from tests.stages.stage_runner import StageRunner
 
@@ -29,7 +30,7 @@ async def test_a_sync_applies_its_plan_and_a_second_one_has_no_changes(tmp_path:
         assert values(tmp_path / "state") == {"a": "1"}
         assert "Terraform 1.15" in runner.log.text
         again = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
-        assert (await again.run("TERRAFORM_SYNC", sync)).note == "No changes"
+        assert assert_succeeded(await again.run("TERRAFORM_SYNC", sync)).note == "No changes"
 
 
 async def test_the_shown_plan_is_applied_in_another_checkout(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ async def test_a_plan_is_applied_if_only_the_time_of_planning_differs(tmp_path: 
     set_remote_count(tmp_path, 1)
     async with shop_runner(tmp_path, counted_by_remote_state(tmp_path)) as runner:
         await run_plan(runner)
-        done = await runner.run("TERRAFORM_APPLY", apply)
+        done = assert_succeeded(await runner.run("TERRAFORM_APPLY", apply))
         assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
 
 
@@ -149,7 +150,7 @@ async def test_no_changes_end_the_deployment_if_configured(tmp_path: Path, ends:
         assert second.status is (StageStatus.EXITED if ends else StageStatus.SUCCESS)
         assert second.note.startswith("No changes")
         if not ends:
-            assert (await again.run("TERRAFORM_APPLY", apply)).note == "No changes"
+            assert assert_succeeded(await again.run("TERRAFORM_APPLY", apply)).note == "No changes"
 
 
 async def test_apply_without_a_plan_stage_plans_first(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ async def test_rollback_applies_the_previous_commit(tmp_path: Path) -> None:
         later = runner.at(commit, running=before, deployment_id="e")
         await later.run("TERRAFORM_SYNC", sync)
         assert values(tmp_path / "state") == {"a": "2", "b": "1"}
-        done = await later.run("ROLLBACK", rollback, rollback=True)
+        done = assert_succeeded(await later.run("ROLLBACK", rollback, rollback=True))
         assert done.note == "Applied: 0 added, 1 changed, 1 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
         assert f"Rolling back to commit {before[:12]}" in later.log.text
@@ -218,7 +219,7 @@ async def test_variables_come_from_provider_application_files_and_environment(tm
         commandEnvs={"shared": ["TF_VAR_env=env"]},
         commandFlags={"plan": ["-var", "planned=planned"]},
     )
-    async with shop_runner(tmp_path, body, file=file, **{"values.tfvars": 'file = "file"\n'}) as runner:
+    async with shop_runner(tmp_path, body, file=file, files={"values.tfvars": 'file = "file"\n'}) as runner:
         runner.provider = Provider(vars=["given=provider", "both=provider"])
         await run_plan(runner)
         await runner.run("TERRAFORM_APPLY", apply)
@@ -248,7 +249,7 @@ async def test_workspaces_have_separate_states(tmp_path: Path) -> None:
     )
     (tmp_path / "spaces" / "blue").mkdir(parents=True)
     files = {"main.tf": backend + data("a", "${terraform.workspace}")}
-    async with shop_runner(tmp_path, "", file=app_file(workspace="blue"), **files) as runner:
+    async with shop_runner(tmp_path, "", file=app_file(workspace="blue"), files=files) as runner:
         await run_plan(runner)
         await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "spaces" / "blue" / "terraform.tfstate") == {"a": "blue"}

@@ -32,6 +32,6 @@ class PromoteOptions(LenientModel):
 
 class LambdaProvider(AwsProvider):
     polling_interval: Annotated[Interval, Unused("the agent chooses its polling intervals")] = Field(
-        timedelta(seconds=15), alias="awsAPIPollingInterval"
+        default=timedelta(seconds=15), alias="awsAPIPollingInterval"
     )
     """Not used: the agent chooses its polling intervals. Accepted for compatibility with PipeCD."""

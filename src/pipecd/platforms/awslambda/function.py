@@ -52,11 +52,11 @@ class LambdaFunction(LenientModel):
     """ARN of the function's execution role."""
     image: str = ""
     """URI of a container image in ECR. Takes precedence over the other sources of code."""
-    s3_bucket: str = Field("", alias="s3Bucket")
+    s3_bucket: str = Field(default="", alias="s3Bucket")
     """Bucket of a zip archive with the code. Takes precedence over `source`."""
-    s3_key: str = Field("", alias="s3Key")
+    s3_key: str = Field(default="", alias="s3Key")
     """Key of the zip archive; required with `s3Bucket`."""
-    s3_object_version: str = Field("", alias="s3ObjectVersion")
+    s3_object_version: str = Field(default="", alias="s3ObjectVersion")
     """Version of the zip archive's object."""
     source: GitSource | None = None
     """A directory in Git; the agent creates the zip archive."""

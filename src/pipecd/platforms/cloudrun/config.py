@@ -60,11 +60,11 @@ class CloudRunProvider(BaseModel):
     """Id or number of the Google Cloud project."""
     region: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9-]+$")
     """Region, such as `europe-west1`."""
-    credentials_file: str = Field("", alias="credentialsFile")
+    credentials_file: str = Field(default="", alias="credentialsFile")
     """Path of a service account's key, or of the configuration of a workload identity federation. Default:
     Google's application default credentials.
     """
-    credentials_data: Base64 = Field("", alias="credentialsData", repr=False)
+    credentials_data: Base64 = Field(default="", alias="credentialsData", repr=False)
     """The content of such a file, encoded with base64, for an agent that has no files of its own, such as one
     on App Runner or Fargate.
     """
