@@ -96,8 +96,8 @@ def copying(final: Deployment) -> Callable[[Deployment], None]:
     return lambda record: record.CopyFrom(final)
 
 
-async def test_the_migration_adds_the_deployments_of_the_past(url: str) -> None:
-    await migrate_database(url, "0006")
+async def test_the_migration_adds_the_deployments_of_the_past(empty_url: str) -> None:
+    await migrate_database(empty_url, "0006")
     # A batch ends after the first deployment of the application a.
     records = [deployment(f"{n:04}", "0", SUCCESS, START) for n in range(BATCH_SIZE - 1)]
     records += [deployment(*each) for each in ENDED]
@@ -122,8 +122,8 @@ async def test_the_migration_adds_the_deployments_of_the_past(url: str) -> None:
             )
             connection.execute(table.insert().values(row))
 
-    await run_in_transaction(sa.make_url(url), insert)
-    store = await Store.open(url)
+    await run_in_transaction(sa.make_url(empty_url), insert)
+    store = await Store.open(empty_url)
     try:
         rows = [row for row in await stored(store) if row.application_id != "0"]
         assert {row.deployment_id: (row.lead, row.restore, row.failed) for row in rows} == MEASURED

@@ -22,8 +22,8 @@ from tests.contracts.test_audit_chain import execute
 COLUMNS = ("id", "project_id", "data", "version", "touched", "kind")
 
 
-async def test_stored_numbers_of_kinds_become_names(url: str) -> None:
-    await migrate_database(url, "0002")
+async def test_stored_numbers_of_kinds_become_names(empty_url: str) -> None:
+    await migrate_database(empty_url, "0002")
     plugin = {"directory": DeployTargets()}
     applications = [
         Application(id="a1", project_id="shop", kind=ECS),
@@ -47,8 +47,8 @@ async def test_stored_numbers_of_kinds_become_names(url: str) -> None:
                 }
                 connection.execute(sa.table(table, *map(sa.column, COLUMNS)).insert().values(row))
 
-    await run_in_transaction(sa.make_url(url), insert)
-    store = await Store.open(url)
+    await run_in_transaction(sa.make_url(empty_url), insert)
+    store = await Store.open(empty_url)
     try:
         for kind, expected in (("ECS", "a1"), ("DIRECTORY", "a2"), ("KUBERNETES", "a3")):
             listed = await lists.all_applications(store, "shop", ApplicationFilter(kinds=[kind]))
@@ -59,8 +59,8 @@ async def test_stored_numbers_of_kinds_become_names(url: str) -> None:
         await store.close()
 
 
-async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
-    await migrate_database(url, "0012")
+async def test_rows_that_are_in_a_chain_stay_in_it(empty_url: str) -> None:
+    await migrate_database(empty_url, "0012")
     content: dict[str, str | int] = {
         "at": 1,
         "project_id": "shop",
@@ -85,8 +85,8 @@ async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
                 anchor = {"anchor_position": 0, "anchor_hash": audit_chain.START_HASH}
                 connection.execute(tables.audit_heads.insert().values(head | anchor))
 
-    await run_in_transaction(sa.make_url(url), insert)
-    store = await Store.open(url)
+    await run_in_transaction(sa.make_url(empty_url), insert)
+    store = await Store.open(empty_url)
     try:
         result = await audit_chain.verify(store.database, "shop")
         assert (result.broken, result.verified) == (None, result.head)
@@ -95,9 +95,9 @@ async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
         await store.close()
 
 
-async def test_labels_of_stored_records_are_indexed(url: str) -> None:
+async def test_labels_of_stored_records_are_indexed(empty_url: str) -> None:
     """Those that were stored before, and those that a server of the version before writes afterwards."""
-    await migrate_database(url, "0013")
+    await migrate_database(empty_url, "0013")
     odd = "\nenv:a\\nb\nquote:\"'\nteam:\u00e4\n"
     names = ("id", "project_id", "data", "version", "touched", "labels")
 
@@ -110,8 +110,8 @@ async def test_labels_of_stored_records_are_indexed(url: str) -> None:
     async def indexed() -> set[tuple[str, ...]]:
         return {tuple(row) for row in await store.database.rows(sa.select(tables.labels))}
 
-    await run_in_transaction(sa.make_url(url), insert)
-    store = await Store.open(url)
+    await run_in_transaction(sa.make_url(empty_url), insert)
+    store = await Store.open(empty_url)
     try:
         kinds = {"application": "applications", "deployment": "deployments", "event": "events"}
         expected = {
@@ -175,12 +175,12 @@ def unique(table: sa.Table) -> set[tuple[str, ...]]:
 BEFORE_THE_FIRST_RELEASE = {"0003", "0008", "0013"}
 
 
-async def test_migrations_only_add(url: str) -> None:
+async def test_migrations_only_add(empty_url: str) -> None:
     """So that servers of the version before work while, and after, the schema is migrated."""
 
     async def reflect() -> sa.MetaData:
         metadata = sa.MetaData()
-        await run_in_transaction(sa.make_url(url), metadata.reflect)
+        await run_in_transaction(sa.make_url(empty_url), metadata.reflect)
         return metadata
 
     files = [file.stem for file in sorted(Path(next(iter(versions.__path__))).glob("v*.py"))]
@@ -188,7 +188,7 @@ async def test_migrations_only_add(url: str) -> None:
     before = sa.MetaData()
     for file in files:
         revision = file[1:5]
-        await migrate_database(url, revision)
+        await migrate_database(empty_url, revision)
         after = await reflect()
         if problems := what_breaks_the_version_before(before, after):
             breaking[revision] = problems
@@ -227,13 +227,13 @@ def test_a_migration_that_breaks_the_version_before_is_found(change: str, expect
     assert what_breaks_the_version_before(before, after) == ([expected] if expected else [])
 
 
-async def test_a_server_starts_on_the_schema_of_a_newer_version(url: str) -> None:
+async def test_a_server_starts_on_the_schema_of_a_newer_version(empty_url: str) -> None:
     """As one that is started again during an upgrade, or after the new version was taken back."""
-    await migrate_database(url)
+    await migrate_database(empty_url)
     newer = sa.text("UPDATE alembic_version SET version_num = '9999'")
-    await run_in_transaction(sa.make_url(url), lambda connection: connection.execute(newer))
+    await run_in_transaction(sa.make_url(empty_url), lambda connection: connection.execute(newer))
     with structlog.testing.capture_logs() as logs:
-        store = await Store.open(url)
+        store = await Store.open(empty_url)
     try:
         await store.create(Application(id="a", project_id="shop"), by=TESTER)
         assert (await store.get(Application, "a")).version == 1

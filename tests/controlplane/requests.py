@@ -21,8 +21,7 @@ _MATCHES = {
 
 def fields_of(descriptor: Any) -> Sequence[FieldDescriptor]:
     """The fields of a message: the type checker knows two classes of descriptors."""
-    fields: Sequence[FieldDescriptor] = descriptor.fields
-    return fields
+    return list(descriptor.fields)
 
 
 def rules_of(field: FieldDescriptor) -> Rules:

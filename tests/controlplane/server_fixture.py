@@ -23,7 +23,9 @@ from pipecd.config import controlplane as config
 from pipecd.controlplane import Options, RunningServer
 from pipecd.controlplane.rpc.table import CONSOLE, WEB
 from pipecd.controlplane.settings import Settings
+from tests.contracts.migrated import create_sqlite_database
 
+DATABASE = "pipecd.db"
 PROJECT, USER, PASSWORD = "shop", "hello", "a long enough password"
 #: The parameters of a hash are stored in it. The usual ones cost half a second of CPU time per control plane.
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -107,7 +109,7 @@ def spec(folder: Path, **more: Any) -> config.ControlPlaneSpec:
         "kind": "ControlPlane",
         "spec": {
             "address": "http://console.example",
-            "datastore": {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}},
+            "datastore": {"type": "SQLITE", "config": {"path": str(folder / DATABASE)}},
             "filestore": {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
             "projects": projects,
             **more,
@@ -129,6 +131,8 @@ async def control_plane(
     **more: Any,
 ) -> AsyncIterator[ControlPlane]:
     """Run a control plane, with a signed-in console. `ports` are gRPC and HTTP; `more` goes to `spec`."""
+    if "datastore" not in more:
+        create_sqlite_database(folder / DATABASE)
     options = Options(
         encryption_key=ENCRYPTION_KEY,
         host="127.0.0.1",

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from importlib.resources import as_file, files
 
 import sqlalchemy as sa
 import structlog
-from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -53,13 +54,19 @@ def _migrate(connection: sa.Connection, revision: str) -> None:
         # On SQLite the immediate transaction is the lock; PostgreSQL needs an advisory lock.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(7_351_022)))
     with as_file(files("pipecd.controlplane.store") / "migrations") as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        config.attributes["connection"] = connection
+        scripts = _scripts(str(folder))
         current = MigrationContext.configure(connection).get_current_revision()
-        head = ScriptDirectory.from_config(config).get_current_head()
+        head = scripts.get_current_head()
         if current and head and current > head:
             # A newer server has migrated it. This one works, too: see `tests/contracts/test_migrations.py`.
             log.warning("database_schema_is_newer", schema=current, known=head)
             return
-        command.upgrade(config, revision)
+        config = Config(attributes={"connection": connection})
+        with EnvironmentContext(config, scripts, fn=lambda base, _: scripts._upgrade_revs(revision, base)):
+            scripts.run_env()
+
+
+@cache
+def _scripts(folder: str) -> ScriptDirectory:
+    """The migrations, which alembic compiles whenever it loads them."""
+    return ScriptDirectory(folder)
