@@ -153,7 +153,7 @@ async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Brow
         receiver = (await store.get(Project, "team")).message.receivers[0]
         stored = receiver.webhook
         assert stored.format == "cloudevents" and stored.url and "secret-path" not in stored.url
-        assert (receiver.events, receiver.piped_ids) == (["PIPED_OFFLINE"], ["piped-of-team"])
+        assert (list(receiver.events), list(receiver.piped_ids)) == (["PIPED_OFFLINE"], ["piped-of-team"])
         await expect(item).to_contain_text("offline only · 1 piped")
         await item.get_by_role("button", name="Delete on-call").click()
         await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
