@@ -41,6 +41,7 @@ from pipecd.model.deployment import (
     Version,
     VersionKind,
 )
+from pipecd.model.plan import ROLLBACK_NAMES
 from pipecd.model.policy_text import WrittenPolicy
 from pipecd.model.resource import Resource, aggregate_health
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
@@ -267,6 +268,11 @@ def version_to(value: Version) -> artifact_pb2.ArtifactVersion:
     )
 
 
+def is_rollback(stage: stage_pb2.PipelineStage) -> bool:
+    """Whether it is a rollback stage, which PipeCD's agents without plugins say only by its name."""
+    return stage.rollback or stage.name in ROLLBACK_NAMES
+
+
 def stage_from(message: stage_pb2.PipelineStage) -> Stage:
     return Stage(
         id=message.id,
@@ -275,7 +281,7 @@ def stage_from(message: stage_pb2.PipelineStage) -> Stage:
         desc=message.desc,
         requires=tuple(message.requires),
         visible=message.visible,
-        rollback=message.rollback or message.name in _ROLLBACK_NAMES,
+        rollback=is_rollback(message),
         predefined=message.predefined,
         status=enum_from(StageStatus, message.status),
         reason=message.status_reason,
@@ -285,10 +291,6 @@ def stage_from(message: stage_pb2.PipelineStage) -> Stage:
         operation=enum_from(ManualOperation, message.available_operation),
         approvers=tuple(message.authorized_operators),
     )
-
-
-#: Rollback stages of deployments planned by PipeCD's own agent are marked by name only.
-_ROLLBACK_NAMES = frozenset({"ROLLBACK", "SCRIPT_RUN_ROLLBACK", "CUSTOM_SYNC_ROLLBACK"})
 
 
 def stage_to(value: Stage, *, now: int) -> stage_pb2.PipelineStage:

@@ -8,8 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipecd.controlplane.records.delivery_columns import Deliveries
+from pipecd.controlplane.store import deliveries
+from pipecd.model.delivery import History
 from pipecd.model.insight import Bucket, Durations, Filter, Report, Row, boundaries
-from pipecd.model.status import DeploymentStatus
+from pipecd.model.status import DeploymentStatus, StageStatus
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.stage_pb2 import PipelineStage
 
 DAY = 86_400
 START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp())  # a Monday
@@ -59,6 +63,20 @@ def test_a_success_that_was_taken_back_counts_as_failure_of_its_own_day() -> Non
     figures = report(row(0.5), row(1.2, undone_at=START + DAY // 2))
     assert [point.failures for point in figures.points] == [1, 0, 0]
     assert figures.total.changes == 2
+
+
+@pytest.mark.parametrize("rollback", [{"name": "K8S_UNDO", "rollback": True}, {"name": "ROLLBACK"}])
+def test_a_cancelled_deployment_that_was_rolled_back_is_a_failed_change(rollback: dict[str, Any]) -> None:
+    """Agents of PipeCD without plugins name a rollback stage so, and do not mark it."""
+    cancelled = Deployment(
+        status=DeploymentStatus.CANCELLED,
+        stages=[
+            PipelineStage(name="K8S_SYNC", status=StageStatus.SUCCESS),
+            PipelineStage(**rollback, status=StageStatus.SUCCESS),
+        ],
+    )
+    values, _ = deliveries.row_of(History(), cancelled, source_at=0, now=START)
+    assert values["failed"] == 1
 
 
 @pytest.mark.parametrize(

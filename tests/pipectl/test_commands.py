@@ -239,7 +239,7 @@ async def test_a_sync_without_an_agent_times_out(pipectl: Pipectl, piped_id: str
 async def test_deployments_are_listed_shown_and_their_logs_printed(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
-    stages = [PipelineStage(id="stage-0", name="WAIT", visible=True), PipelineStage(id="r", name="ROLLBACK")]
+    stages = [PipelineStage(id="stage-0", name="WAIT"), PipelineStage(id="r", name="ROLLBACK")]
     deployment = Deployment(
         id="d1",
         application_id="a",

@@ -18,6 +18,11 @@ test.each([
     "Stage K8S_CANARY_ROLLOUT failed: pod web-1: CrashLoopBackOff. It was rolled back to commit 0123456.",
   ],
   [
+    "a failure that an agent of PipeCD without plugins rolled back",
+    deployment(D.DEPLOYMENT_FAILURE, [FAILED, stage("Rollback", "ROLLBACK", S.STAGE_SUCCESS)]),
+    "Stage K8S_CANARY_ROLLOUT failed: pod web-1: CrashLoopBackOff. It was rolled back to commit 0123456.",
+  ],
+  [
     "a failure whose rollback failed",
     deployment(D.DEPLOYMENT_FAILURE, [FAILED, stage("rollback", "ROLLBACK", S.STAGE_FAILURE, "no access", true)]),
     "Stage K8S_CANARY_ROLLOUT failed: pod web-1: CrashLoopBackOff. The rollback failed too: no access. Parts of both versions may be running.",

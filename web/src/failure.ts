@@ -2,6 +2,7 @@
 
 import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "./schema/model/stage_pb";
+import { isRollback } from "./stages";
 import { isWebUrl } from "./web-url";
 
 export interface Failure {
@@ -28,7 +29,7 @@ export function describeFailure(deployment: Deployment): Failure | null {
 }
 
 export function failedStage(deployment: Deployment): PipelineStage | undefined {
-  const stages = deployment.stages.filter((stage) => !stage.rollback).toSorted((a, b) => a.index - b.index);
+  const stages = deployment.stages.filter((stage) => !isRollback(stage)).toSorted((a, b) => a.index - b.index);
   return (
     stages.find((stage) => stage.status === StageStatus.STAGE_FAILURE) ??
     stages.find((stage) => stage.status === StageStatus.STAGE_CANCELLED)
@@ -46,7 +47,7 @@ function withNames({ statusReason, stages }: Deployment): string {
 }
 
 function whatBecame(deployment: Deployment): string {
-  const rollback = deployment.stages.filter((stage) => stage.rollback && stage.status !== StageStatus.STAGE_NOT_STARTED_YET);
+  const rollback = deployment.stages.filter((stage) => isRollback(stage) && stage.status !== StageStatus.STAGE_NOT_STARTED_YET);
   const before = deployment.runningCommitHash.slice(0, 7);
   if (deployment.status === DeploymentStatus.DEPLOYMENT_ROLLING_BACK) {
     return before ? `It is being rolled back to commit ${before}.` : "It is being rolled back.";

@@ -5,7 +5,7 @@ import { layoutPipeline, STAGE_SIZE } from "./pipeline-layout";
 import { PipelineStageSchema, StageStatus } from "./schema/model/stage_pb";
 
 const stage = (id: string, index: number, requires: string[], fields: object = {}) =>
-  create(PipelineStageSchema, { id, index, requires, name: id, visible: true, ...fields });
+  create(PipelineStageSchema, { id, index, requires, name: id, ...fields });
 
 test("stages are placed in order and connected to the stages they require", () => {
   const layout = layoutPipeline([stage("b", 1, ["a"]), stage("a", 0, [])], "right");
@@ -14,9 +14,11 @@ test("stages are placed in order and connected to the stages they require", () =
   expect(layout.edges.map((edge) => [edge.from, edge.to])).toEqual([["a", "b"]]);
 });
 
-test("a rollback is drawn only after it started, below the last stage that ran", () => {
+test.each([
+  ["of this agent and of PipeCD's with plugins", { rollback: true }],
+  ["of PipeCD's agents without plugins", { name: "ROLLBACK" }],
+])("a rollback %s is drawn only after it started, below the last stage that ran", (_, rollback) => {
   const failed = { status: StageStatus.STAGE_FAILURE };
-  const rollback = { rollback: true, visible: false };
   const forward = [stage("a", 0, [], failed), stage("b", 1, ["a"])];
   expect(layoutPipeline([...forward, stage("r", 2, [], rollback)], "right").stages).toHaveLength(2);
   const started = stage("r", 2, [], { ...rollback, status: StageStatus.STAGE_SUCCESS });

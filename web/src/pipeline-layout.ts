@@ -2,6 +2,7 @@
 // Rollback stages form a separate lane, one after another; only those that have started are included.
 
 import { type PipelineStage, StageStatus } from "./schema/model/stage_pb";
+import { isRollback } from "./stages";
 
 export interface Size {
   width: number;
@@ -36,8 +37,8 @@ const GAP = { column: 44, row: 18, lane: 34 };
 export type Direction = "right" | "down";
 
 export function layoutPipeline(allStages: readonly PipelineStage[], direction: Direction): PipelineLayout {
-  const forward = sortByIndex(allStages.filter((stage) => !stage.rollback && (stage.visible || hasStarted(stage))));
-  const rollback = sortByIndex(allStages.filter((stage) => stage.rollback && hasStarted(stage)));
+  const forward = sortByIndex(allStages.filter((stage) => !isRollback(stage)));
+  const rollback = sortByIndex(allStages.filter((stage) => isRollback(stage) && hasStarted(stage)));
   const depths = computeDepths(forward);
   const columns = groupByDepth(forward, (stage) => depths.get(stage.id) ?? 0);
   const maxRows = Math.max(1, ...columns.map((column) => column.length));

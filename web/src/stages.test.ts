@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
 import { PipelineStageSchema, StageStatus as S } from "./schema/model/stage_pb";
-import { planStageBefore, stageProgress, variantFigures } from "./stages";
+import { planStageBefore, shownStages, stageProgress, variantFigures } from "./stages";
 
 const stage = (index: number, name: string, status: S, metadata: Record<string, string> = {}, rollback = false) =>
   create(PipelineStageSchema, { id: `stage-${index}`, index, name, status, metadata, rollback });
@@ -46,6 +46,14 @@ test("an approval decides about the last plan before it", () => {
   expect(planStageBefore(CANARY, approval)).toBeUndefined();
 });
 
-test("the progress counts the stages that have ended, without rollback", () => {
-  expect(stageProgress([...CANARY, stage(9, "ROLLBACK", S.STAGE_NOT_STARTED_YET, {}, true)])).toEqual({ ended: 2, total: 4 });
+test.each([
+  ["that says so", "K8S_UNDO", true],
+  ["of PipeCD's agents without plugins, which only name it so", "ROLLBACK", false],
+  ["of a script", "SCRIPT_RUN_ROLLBACK", false],
+])("a rollback stage %s is shown last, only if it has started, and does not count as progress", (_, name, rollback) => {
+  const planned = stage(0, name, S.STAGE_NOT_STARTED_YET, {}, rollback);
+  const started = stage(0, name, S.STAGE_RUNNING, {}, rollback);
+  expect(shownStages([planned, ...CANARY])).toEqual(CANARY);
+  expect(shownStages([started, ...CANARY.toReversed()])).toEqual([...CANARY, started]);
+  expect(stageProgress([planned, ...CANARY])).toEqual({ ended: 2, total: 4 });
 });

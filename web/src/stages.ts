@@ -3,6 +3,19 @@
 import type { Deployment } from "./schema/model/deployment_pb";
 import { ManualOperation, type PipelineStage, StageStatus } from "./schema/model/stage_pb";
 
+const ROLLBACK_NAMES = ["ROLLBACK", "SCRIPT_RUN_ROLLBACK", "CUSTOM_SYNC_ROLLBACK"];
+
+/** Whether it is a rollback stage, which PipeCD's agents without plugins say only by its name. */
+export const isRollback = ({ rollback, name }: Pick<PipelineStage, "rollback" | "name">): boolean =>
+  rollback || ROLLBACK_NAMES.includes(name);
+
+/** The stages that are shown, in order. Rollback stages come last, and only if they have started. */
+export function shownStages(stages: readonly PipelineStage[]): PipelineStage[] {
+  return stages
+    .filter((stage) => !isRollback(stage) || stage.status !== StageStatus.STAGE_NOT_STARTED_YET)
+    .toSorted((a, b) => Number(isRollback(a)) - Number(isRollback(b)) || a.index - b.index);
+}
+
 /** When the stage first ran, in seconds since 1970; 0 if it has not started. */
 export function startedAt(stage: PipelineStage): number {
   if (stage.status === StageStatus.STAGE_NOT_STARTED_YET) return 0;
@@ -135,7 +148,7 @@ export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[
 
 /** How many of the pipeline's own stages have ended. */
 export function stageProgress(stages: readonly PipelineStage[]): { ended: number; total: number } {
-  const own = stages.filter((stage) => !stage.rollback);
+  const own = stages.filter((stage) => !isRollback(stage));
   const open: StageStatus[] = [StageStatus.STAGE_NOT_STARTED_YET, StageStatus.STAGE_RUNNING];
   return { ended: own.filter((stage) => !open.includes(stage.status)).length, total: own.length };
 }

@@ -44,6 +44,7 @@ from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import ManualOperation, StageStatus
 from pipecd.schema.pipecd.v1.console_pb2 import RejectStageRequest
 from pipecd.schema.web.deployments_pb2 import ApproveStageRequest
+from pipecd.wire import is_rollback
 
 #: The agent answers a rejection once the rollback has ended (seconds).
 _ROLLBACK_TIMEOUT = 3600.0
@@ -168,7 +169,7 @@ def _details(deployment: Deployment, url: str) -> View:
     rows = [
         (stage.id, stage.name, StageStatus.Name(stage.status).removeprefix("STAGE_"), stage.status_reason)
         for stage in deployment.stages
-        if stage.visible
+        if not is_rollback(stage) or stage.status != StageStatus.STAGE_NOT_STARTED_YET
     ]
     stages = table(("STAGE", "NAME", "STATUS", "REASON"), rows)
     final = deployment.status in FINAL_STATUSES

@@ -3,13 +3,12 @@
 import { VisuallyHidden } from "@mantine/core";
 
 import { isStageCompleted, stageDisplay } from "../display-names";
-import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
+import type { PipelineStage } from "../schema/model/stage_pb";
+import { isRollback, shownStages } from "../stages";
 import classes from "./pipeline-dots.module.css";
 
 export function PipelineDots({ stages }: { stages: readonly PipelineStage[] }) {
-  const visible = stages
-    .filter((stage) => !stage.rollback || stage.status !== StageStatus.STAGE_NOT_STARTED_YET)
-    .toSorted((a, b) => Number(a.rollback) - Number(b.rollback) || a.index - b.index);
+  const visible = shownStages(stages);
   if (visible.length === 0) return null;
   const completed = visible.filter((stage) => isStageCompleted(stage.status)).length;
   return (
@@ -22,7 +21,7 @@ export function PipelineDots({ stages }: { stages: readonly PipelineStage[] }) {
           key={stage.id}
           className={classes.dot}
           data-tone={stageDisplay(stage).tone}
-          data-rollback={stage.rollback || undefined}
+          data-rollback={isRollback(stage) || undefined}
           title={`${stage.name}: ${stageDisplay(stage).text.toLowerCase()}`}
           aria-hidden
         />

@@ -22,7 +22,7 @@ from pipecd.model.plan import WAIT_APPROVAL
 from pipecd.model.status import DeploymentStatus, StageStatus
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
-from pipecd.wire import kind_from
+from pipecd.wire import is_rollback, kind_from
 
 #: Rows per read: bounds the time in which PostgreSQL's answer blocks the event loop.
 BATCH_SIZE = 4_000
@@ -153,7 +153,7 @@ def row_of(
     ended = Ended(
         status=DeploymentStatus(deployment.status),
         changed=any(_ran(stage) and stage.name not in _WAITING for stage in deployment.stages),
-        rolled_back=any(_ran(stage) and stage.rollback for stage in deployment.stages),
+        rolled_back=any(_ran(stage) and is_rollback(stage) for stage in deployment.stages),
         completed_at=min(max(deployment.completed_at, 0) or now, now),
         commit_at=min(max(deployment.trigger.commit.created_at, 0), now),
         commit_message=deployment.trigger.commit.message,

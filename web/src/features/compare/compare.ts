@@ -1,7 +1,7 @@
 // What differs between two deployments of an application, from what is stored of them.
 
 import { displayedName, displayedVersion } from "../../artifact-version";
-import { startedAt } from "../../stages";
+import { isRollback, startedAt } from "../../stages";
 import type { Deployment } from "../../schema/model/deployment_pb";
 import { formatDuration } from "../../time";
 
@@ -51,7 +51,7 @@ export function compareStages(before: Deployment, after: Deployment): Row[] {
 
 function stageDurations({ stages }: Deployment): Map<string, string> {
   const durations = new Map<string, string>();
-  const shown = stages.filter(({ visible, rollback }) => visible && !rollback).toSorted((a, b) => a.index - b.index);
+  const shown = stages.filter((stage) => !isRollback(stage)).toSorted((a, b) => a.index - b.index);
   for (const stage of shown) {
     let name = stage.name;
     for (let number = 2; durations.has(name); number += 1) name = `${stage.name} (${number})`;

@@ -9,11 +9,12 @@ import { isDeploymentCompleted, isStageCompleted } from "../../display-names";
 import { withParam } from "../../filters";
 import type { Deployment } from "../../schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "../../schema/model/stage_pb";
+import { shownStages } from "../../stages";
 import { LogTools } from "./log-tools";
 import { HEADING_HEIGHT, LineRow, NoteRow, StepHeading } from "./log-rows";
 import classes from "./log-view.module.css";
 import { findFirstError, findMatches, INITIAL_STATE } from "./stage-log";
-import { emptyStepText, type Folding, isCaughtUp, isFolded, layoutRows, type LogRow, logStages, type LogStep } from "./steps";
+import { emptyStepText, type Folding, isCaughtUp, isFolded, layoutRows, type LogRow, type LogStep } from "./steps";
 import { LINE_HEIGHT, useLogRows } from "./use-log-rows";
 import { useStageLogs } from "./use-stage-logs";
 
@@ -30,7 +31,7 @@ interface LogViewProps {
 export function LogView({ deployment, stage }: LogViewProps) {
   const [params, setParams] = useSearchParams();
   const all = params.get("log") === ALL;
-  const stages = useMemo(() => (all ? logStages(deployment.stages) : [stage]), [all, deployment, stage]);
+  const stages = useMemo(() => (all ? shownStages(deployment.stages) : [stage]), [all, deployment, stage]);
   const logs = useStageLogs(
     deployment.id,
     stages

@@ -4,10 +4,9 @@ import { expect, test } from "vitest";
 import { LogSeverity } from "../../schema/model/stage_log_pb";
 import { PipelineStageSchema, StageStatus } from "../../schema/model/stage_pb";
 import { appendBlocks, EMPTY_LOG, INITIAL_STATE } from "./stage-log";
-import { isFolded, layoutRows, logStages, logText, type LogStep } from "./steps";
+import { isFolded, layoutRows, logText, type LogStep } from "./steps";
 
-const stage = (id: string, status: StageStatus, index = 0, rollback = false) =>
-  create(PipelineStageSchema, { id, name: id.toUpperCase(), status, index, rollback, visible: true });
+const stage = (id: string, status: StageStatus) => create(PipelineStageSchema, { id, name: id.toUpperCase(), status });
 
 function step(id: string, status: StageStatus, lines: number): LogStep {
   const blocks = Array.from({ length: lines }, (_, index) => ({
@@ -24,16 +23,6 @@ const STEPS = [
   step("roll", StageStatus.STAGE_FAILURE, 2),
   step("undo", StageStatus.STAGE_RUNNING, 0),
 ];
-
-test("a log shows the stages in order, and of the rollback only what has started", () => {
-  const stages = [
-    stage("rollback-2", StageStatus.STAGE_NOT_STARTED_YET, 1, true),
-    stage("rollback", StageStatus.STAGE_RUNNING, 0, true),
-    stage("second", StageStatus.STAGE_NOT_STARTED_YET, 1),
-    stage("first", StageStatus.STAGE_SUCCESS, 0),
-  ];
-  expect(logStages(stages).map(({ id }) => id)).toEqual(["first", "second", "rollback"]);
-});
 
 test("what succeeded is folded, what failed or runs is not, and a user's choice comes first", () => {
   expect(STEPS.map((one) => isFolded(one, {}))).toEqual([true, false, false]);

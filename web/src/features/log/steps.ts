@@ -25,14 +25,6 @@ export interface RowLayout {
   indexOf: (row: LogRow) => number;
 }
 
-/** The stages that a deployment's log shows, in order. Rollback stages come last, and only if they have started. */
-export function logStages(stages: readonly PipelineStage[]): PipelineStage[] {
-  const started = (stage: PipelineStage) => stage.status !== StageStatus.STAGE_NOT_STARTED_YET;
-  return stages
-    .filter((stage) => started(stage) || (!stage.rollback && stage.visible))
-    .toSorted((a, b) => Number(a.rollback) - Number(b.rollback) || a.index - b.index);
-}
-
 /** Steps that succeeded or have not started are folded: what runs and what failed matters first. */
 export function isFolded({ stage }: Pick<LogStep, "stage">, folding: Folding): boolean {
   const failed = stage.status === StageStatus.STAGE_FAILURE || stage.status === StageStatus.STAGE_CANCELLED;
