@@ -224,42 +224,50 @@ def test_a_missing_table_is_one_sentence(tmp_path: Path, server: Path, database:
     assert "Piped" in str(result.exception)
 
 
-CONFIG = """\
-apiVersion: pipecd.dev/v1beta1
-kind: ControlPlane
-spec:
-  datastore:
-    type: {type}
-    config: {{url: "{url}", database: pipecd}}
-"""
-
-
-def read_address(type_: str, url: str) -> mysql.Address:
-    return mysql.read_address(
-        parse_kind(CONFIG.format(type=type_, url=url), "pipecd.yaml", KIND, program="PipeCD's control plane")
-    )
+def read_address(type_: str, **settings: str) -> mysql.Address:
+    spec = {"datastore": {"type": type_, "config": settings}}
+    text = yaml.safe_dump({"apiVersion": "pipecd.dev/v1beta1", "kind": KIND, "spec": spec})
+    return mysql.read_address(parse_kind(text, "pipecd.yaml", KIND, program="PipeCD's control plane"))
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("root:pass@tcp(db:3307)", ("db", 3307, "", "root", "pass")),
-        ("root:p@ss:w@tcp(db)", ("db", 3306, "", "root", "p@ss:w")),
+        ("root:p@ss:w/o@tcp(db)", ("db", 3306, "", "root", "p@ss:w/o")),
         ("tcp([::1]:3306)", ("::1", 3306, "", "", "")),
+        ("tcp([::1])", ("::1", 3306, "", "", "")),
+        ("root@tcp", ("127.0.0.1", 3306, "", "root", "")),
         ("root@unix(/run/s)", ("127.0.0.1", 3306, "/run/s", "root", "")),
+        ("root@unix", ("127.0.0.1", 3306, "/tmp/mysql.sock", "root", "")),
         ("root:test@", ("127.0.0.1", 3306, "", "root", "test")),
     ],
 )
 def test_addresses_are_those_of_gos_driver(url: str, expected: tuple[Any, ...]) -> None:
-    address = read_address("MYSQL", url)
-    assert (address.host, address.port, address.socket, address.user, address.password) == expected
+    for address in (
+        read_address("MYSQL", url=url, database="shop"),
+        read_address("MYSQL", url=f"{url}/shop"),
+    ):
+        assert (address.host, address.port, address.socket, address.user, address.password) == expected
+        assert address.database == "shop"
+
+
+@pytest.mark.parametrize(("url", "port"), [("db:3307", 3307), ("db", 3306)])
+def test_with_files_for_user_and_password_the_address_is_only_the_host(
+    tmp_path: Path, url: str, port: int
+) -> None:
+    (tmp_path / "user").write_text("pipecd")
+    (tmp_path / "password").write_text("p@ss")
+    files = {"usernameFile": f"{tmp_path}/user", "passwordFile": f"{tmp_path}/password"}
+    address = read_address("MYSQL", url=url, database="shop", **files)
+    assert address == mysql.Address(host="db", port=port, user="pipecd", password="p@ss", database="shop")
 
 
 def test_wrong_sources_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not from FIRESTORE"):
-        read_address("FIRESTORE", "x")
+        read_address("FIRESTORE", url="x")
     with pytest.raises(ConfigError, match="none of MySQL") as raised:
-        read_address("MYSQL", "https://user:secret@db")
+        read_address("MYSQL", url="https://user:secret@db")
     assert "secret" not in str(raised.value)
     address = mysql.Address(socket=str(tmp_path / "none"), database="pipecd", password="secret")
     with pytest.raises(Temporary, match="does not accept the connection") as failed, mysql.connected(address):

@@ -19,9 +19,10 @@ from pipecd.errors import ConfigError, PipecdError, Temporary
 BATCH = 500
 #: Of connecting, and of one query (seconds).
 CONNECT_TIMEOUT, QUERY_TIMEOUT = 15, 120
-#: As Go's driver writes an address: `user:password@tcp(host:port)`.
+#: As Go's driver writes an address: `user:password@tcp(host:port)/database`.
 _ADDRESS = re.compile(
-    r"(?:(?P<user>[^:@/]*)(?::(?P<password>.*))?@)?(?:(?P<protocol>tcp|unix)\((?P<address>[^()]+)\))?/?"
+    r"(?:(?P<user>[^:@/]*)(?::(?P<password>.*))?@)?(?:(?P<protocol>tcp|unix)(?:\((?P<address>[^()]+)\))?)?"
+    r"/(?P<database>[^/?@]+)"
 )
 
 
@@ -48,24 +49,36 @@ def read_address(document: Document) -> Address:
             place=document.place(("spec", "datastore", "type")),
         )
     config = decode(SqlServerConfig, datastore.config, document, ("spec", "datastore", "config"))
-    match = _ADDRESS.fullmatch(config.url)
+    database = str(datastore.config.get("database") or "")
+    if database and config.username_file and config.password_file:
+        # PipeCD writes the rest around `url`, which is only `host:port` then.
+        return _with_host(
+            Address(
+                user=read_named_file(config.username_file, "spec.datastore.config.usernameFile"),
+                password=read_named_file(config.password_file, "spec.datastore.config.passwordFile"),
+                database=database,
+            ),
+            config.url,
+        )
+    match = _ADDRESS.fullmatch(f"{config.url}/{database}" if database else config.url)
     if match is None:
         raise ConfigError(
             "the address of the database is none of MySQL",
-            remedy="write it as PipeCD does: user:password@tcp(host:port)",
+            remedy="write it as PipeCD does: user:password@tcp(host:port), and the name of the database in"
+            " spec.datastore.config.database",
             place=document.place(("spec", "datastore", "config", "url")),
         )
-    user, password = match["user"] or "", match["password"] or ""
-    if config.username_file:
-        user = read_named_file(config.username_file, "spec.datastore.config.usernameFile")
-    if config.password_file:
-        password = read_named_file(config.password_file, "spec.datastore.config.passwordFile")
-    address = Address(user=user, password=password, database=config.database)
+    address = Address(user=match["user"] or "", password=match["password"] or "", database=match["database"])
     if match["protocol"] == "unix":
-        return replace(address, socket=match["address"])
-    host, _, port = (match["address"] or "127.0.0.1").rpartition(":")
+        return replace(address, socket=match["address"] or "/tmp/mysql.sock")
+    return _with_host(address, match["address"] or address.host)
+
+
+def _with_host(address: Address, text: str) -> Address:
+    """`address` with the host, and the port if there is one, of `host:port`."""
+    host, _, port = text.rpartition(":")
     if not port.isdigit():
-        host, port = f"{host}:{port}" if host else port, "3306"
+        host, port = text, "3306"
     return replace(address, host=host.strip("[]"), port=int(port))
 
 
