@@ -146,7 +146,7 @@ async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Brow
         await expect(dialog.get_by_label("URL")).to_have_value("")
         await dialog.get_by_label("Format").select_option("cloudevents")
         await dialog.get_by_label("Events").select_option("Offline only")
-        await dialog.get_by_role("textbox", name="Pipeds").click()
+        await dialog.get_by_role("combobox", name="Pipeds").click()
         await page.get_by_role("option", name="home").click()
         await dialog.get_by_role("button", name="Save").click()
         await expect(dialog).to_have_count(0)
