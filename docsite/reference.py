@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from docsite import commands, configuration, log_events, metrics, rpcs
+from docsite import commands, configuration, http_api, log_events, metrics, rpcs
 from docsite.markdown import GENERATED
 
 DIRECTORY = Path("docs/reference")
@@ -16,6 +16,7 @@ def pages() -> Mapping[str, str]:
         **metrics.pages(),
         **log_events.pages(),
         **rpcs.pages(),
+        **http_api.pages(),
         **commands.pages(),
     }
 
@@ -24,9 +25,14 @@ def generated_files(root: Path) -> Mapping[str, str]:
     """The generated pages as they are in the work tree, by path below docs/reference."""
     directory = root / DIRECTORY
     texts = {
-        path.relative_to(directory).as_posix(): path.read_text() for path in sorted(directory.rglob("*.md"))
+        path.relative_to(directory).as_posix(): path.read_text()
+        for path in sorted(directory.rglob("*"))
+        if path.suffix in (".md", ".json")
     }
-    return {path: text for path, text in texts.items() if text.startswith(GENERATED)}
+    # JSON has no comments: every such file is generated.
+    return {
+        path: text for path, text in texts.items() if text.startswith(GENERATED) or path.endswith(".json")
+    }
 
 
 def write(root: Path) -> Iterator[Path]:
