@@ -4,6 +4,7 @@ A program's module is imported when its command is called, so `pipectl --help` d
 """
 
 import importlib
+import os
 import sys
 
 import click
@@ -13,6 +14,10 @@ from pipecd.errors import PipecdError
 from pipecd.lazy_group import LazyGroup
 from pipecd.pid1 import fork_if_pid1
 from pipecd.printable import printable_lines
+
+# gRPC's C library, which is imported later, would write messages of its own to standard error, such as that a
+# port is in use; the programs report these errors themselves.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 PIPED = ("pipecd.piped.cli:command", "Run the agent.")
 VERSION = ("pipecd.version:command", "Print the version.")

@@ -41,7 +41,8 @@ _CONNECTION_ERRORS: Mapping[str, str] = {
     " with --cert-file",
     r"hostname verification": "the TLS certificate of {address} is for another host name; use its name",
     r"wrong_version_number": "{address} does not use TLS; use --insecure if the port is plaintext",
-    r"http1|first frame": "{address} is not a gRPC port; use the control plane's port for agents and pipectl",
+    r"http1|first frame": "{address} is not a gRPC port; use the control plane's port for agents and pipectl,"
+    " or omit --insecure if this port uses TLS",
     r"socket closed|connection reset|handshake|eof": "{address} closes the connection; check that it is the"
     " gRPC port, and whether it uses TLS or plaintext (--insecure)",
     r"proxy": "the HTTP proxy does not connect to {address}; check HTTPS_PROXY and NO_PROXY",

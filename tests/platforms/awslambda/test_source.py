@@ -138,6 +138,17 @@ async def test_the_first_deployment_uses_quick_sync_and_later_ones_the_pipeline(
     assert (version.kind, version.name, version.version) == (VersionKind.CONTAINER_IMAGE, "shop", "v2")
 
 
+async def test_a_zip_without_an_object_version_is_named_by_its_key(checkout: Callable[..., Path]) -> None:
+    zips = [
+        await platform.load_desired_state(
+            load_source(platform, checkout(key, image="", s3Bucket="code", s3Key=key, **PYTHON))
+        )
+        for key in ("hello-1.zip", "hello-2.zip")
+    ]
+    assert "Quick sync of version hello-1.zip," in platform.choose_strategy(None, zips[0]).reason
+    assert "from version hello-1.zip to hello-2.zip" in platform.choose_strategy(zips[0], zips[1]).reason
+
+
 @pytest.mark.parametrize(
     ("remote", "name"),
     [

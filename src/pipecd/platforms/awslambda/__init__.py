@@ -27,13 +27,18 @@ def _choose_strategy(running: LambdaFunction | None, target: LambdaFunction | No
             reason="Sync with the pipeline, because the application has no function manifest",
         )
     if running is None:
-        why = f"Quick sync of version {target.version}, because this is the first deployment"
+        why = f"Quick sync of version {_shown(target)}, because this is the first deployment"
         return Strategy(strategy=SyncStrategy.QUICK_SYNC, reason=why)
-    if running.version != target.version:
-        why = f"Sync with the pipeline, from version {running.version} to {target.version}"
+    if _shown(running) != _shown(target):
+        why = f"Sync with the pipeline, from version {_shown(running)} to {_shown(target)}"
     else:
         why = "Sync with the pipeline"
     return Strategy(strategy=SyncStrategy.PIPELINE, reason=why)
+
+
+def _shown(function: LambdaFunction) -> str:
+    """The version, or the key of a zip in S3 whose object version is not given."""
+    return function.version or function.s3_key
 
 
 platform = Platform[LambdaFunction | None](
