@@ -39,7 +39,7 @@ PAGES := web/package.json web/package-lock.json $(shell find web/src web/public 
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 24
 
 quickstart: programs ## Run control plane, agent, Git remote and four applications
 	@$(PREPARE) $(VENV)/.run src/pipecd/console/index.html

@@ -24,6 +24,10 @@ if [ "$source_version" != "$version" ]; then
   echo "src/pipecd/__init__.py has version $source_version: set the version there and in pyproject.toml first" >&2
   exit 1
 fi
+if [ -n "$key" ] && ! openssl pkey -in "$key" -noout 2>/dev/null; then
+  echo "$key is not a private key that can be read: name one made by openssl genpkey -algorithm ed25519" >&2
+  exit 1
+fi
 if [ -e "$directory/$version" ]; then
   echo "$directory/$version exists: a published release is never changed, choose another version" >&2
   exit 1
@@ -46,7 +50,10 @@ for python in $pythons; do
 done
 (cd "$unfinished" && sha256sum -- *.whl > SHA256SUMS)
 if [ -n "$key" ]; then
-  openssl pkeyutl -sign -rawin -inkey "$key" -in "$unfinished/SHA256SUMS" | base64 > "$unfinished/SHA256SUMS.sig"
+  # In two steps: a shell ignores the failure of the first command of a pipe.
+  openssl pkeyutl -sign -rawin -inkey "$key" -in "$unfinished/SHA256SUMS" -out "$unfinished/signature"
+  base64 < "$unfinished/signature" > "$unfinished/SHA256SUMS.sig"
+  rm "$unfinished/signature"
 fi
 mv "$unfinished" "$directory/$version"
 set -- "$directory/$version"/*
