@@ -23,7 +23,7 @@ class _Forward(grpc.GenericRpcHandler):
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         path = handler_call_details.method
         _, service, name = path.split("/")
         if service != _SERVICE.full_name or name in SINCE_0_53:
