@@ -589,11 +589,17 @@ async def test_an_encrypted_secret_decrypts_to_the_same_bytes(
     without_key = await pipectl("encrypt", f"--piped-id={piped_id}", stdin="x")
     assert without_key.code == 1 and "spec.secretManagement" in without_key.err
 
-    def set_public_key(record: Piped) -> None:
-        record.secret_encryption.type = "KEY_PAIR"
-        record.secret_encryption.public_key = public.decode()
+    async def set_public_key(text: str) -> None:
+        def change(record: Piped) -> None:
+            record.secret_encryption.type = "KEY_PAIR"
+            record.secret_encryption.public_key = text
 
-    await plane.server.services.store.update(Piped, piped_id, set_public_key, by=TESTER)
+        await plane.server.services.store.update(Piped, piped_id, change, by=TESTER)
+
+    await set_public_key("no key")
+    wrong_key = await pipectl("encrypt", f"--piped-id={piped_id}", stdin="x")
+    assert wrong_key.code == 1 and "the public key is not an RSA key in PEM" in wrong_key.err
+    await set_public_key(public.decode())
     secret = "päss\r\nword\n"
     result = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=secret)
     assert decryptor.decrypt(result.out) == secret.encode(), result.err

@@ -13,7 +13,7 @@ from pipecd.controlplane.store.kinds import DISCONNECTED, HEARTBEAT, STATISTICS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.controlplane.store.secret_fields import redact
 from pipecd.encryption import encrypt
-from pipecd.errors import Conflict, PermissionDenied, Refused
+from pipecd.errors import ConfigError, Conflict, PermissionDenied, Refused
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 
 #: What agents of this project report as their package.
@@ -178,7 +178,7 @@ async def _find_connected(services: Services, piped_ids: Iterable[str]) -> set[s
 async def encrypt_secret(
     services: Services, caller: Caller, piped_id: str, text: str, *, in_base64: bool
 ) -> str:
-    """Encrypt `text` so that only this piped can decrypt it. Raises Conflict if the piped has no key pair."""
+    """Encrypt `text` so that only this piped can decrypt it. Raises Conflict if it has no usable key pair."""
     piped = await ownership.get(services, caller, Piped, piped_id)
     encryption = piped.secret_encryption
     if encryption.type != "KEY_PAIR" or not encryption.public_key:
@@ -186,4 +186,7 @@ async def encrypt_secret(
             f"piped {piped.name} has no key pair for secrets; configure one under spec.secretManagement"
         )
     plain = text.encode()
-    return encrypt(encryption.public_key, base64.standard_b64encode(plain) if in_base64 else plain)
+    try:
+        return encrypt(encryption.public_key, base64.standard_b64encode(plain) if in_base64 else plain)
+    except ConfigError as error:
+        raise Conflict(f"piped {piped.name} cannot receive secrets: {error}") from error
