@@ -1,6 +1,7 @@
 """`pipecd import` from a database as PipeCD's control plane writes it, here in MariaDB."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -214,6 +215,25 @@ def test_roles_with_label_conditions_are_asked_about(tmp_path: Path, server: Pat
     assert "moved: DevOnly: env:dev" in refused.output
     assert not (tmp_path / "pipecd.db").exists()
     assert run(tmp_path, server, database, "--yes").exit_code == 0
+
+
+#: As PipeCD's control plane encodes it: with its own key for searches, numbers of enums, and escaped HTML.
+DEPLOYMENT = """{"id":"d1","application_id":"a1","project_id":"shop","kind":5,"labels":{"env":"dev"},\
+"trigger":{"commit":{"hash":"c1","message":"\\u003cb\\u003e \\u2028","created_at":1795868627}},"status":4,\
+"stages":[{"id":"r","name":"ROLLBACK","predefined":true,"status":2,"available_operation":2}],\
+"metadata_v2":{"shared":{"keyValues":{"a":"1"}},"plugins":{"ecs":{"keyValues":{"b":"{\\"c\\":1}"}}}},\
+"completed_at":1795869287,"created_at":1795869227,"updated_at":1795869288,"_extra":"web"}"""
+
+
+async def test_a_record_has_all_that_pipecd_wrote(tmp_path: Path, server: Path, database: Any) -> None:
+    add(database, DEPLOYMENT, "Deployment")
+    result = await asyncio.to_thread(run, tmp_path, server, database)
+    assert result.exit_code == 0, result.output
+    async with control_plane(tmp_path) as plane:
+        deployment = (await plane.console.call("GetDeployment", deployment_id="d1")).deployment
+        expected = json.loads(DEPLOYMENT)
+        del expected["_extra"]
+        assert proto_json.to_object(deployment) == expected
 
 
 def test_a_missing_table_is_one_sentence(tmp_path: Path, server: Path, database: Any) -> None:
