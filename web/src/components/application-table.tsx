@@ -1,6 +1,6 @@
 // The table of applications.
 
-import { Checkbox, Table, Text } from "@mantine/core";
+import { Table } from "@mantine/core";
 import { type Dispatch, memo, type SetStateAction, useCallback } from "react";
 import { Link } from "react-router";
 
@@ -18,6 +18,7 @@ import { ApplicationSyncStatus } from "../schema/model/application_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { CommitLine } from "./commit";
 import { Labels } from "./labels";
+import { RowCheckbox } from "./row-checkbox";
 import { StatusBadge, StatusIcon } from "./status";
 import classes from "./table.module.css";
 import { RelativeTime } from "./time";
@@ -49,16 +50,15 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
     [onSelect],
   );
   return (
-    <Table className={`${classes.table} ${classes.rows}`} verticalSpacing="sm" highlightOnHover aria-label="Applications">
+    <Table className={`${classes.table} ${classes.rows}`} verticalSpacing="sm" aria-label="Applications">
       <Table.Thead>
         <Table.Tr>
           <Table.Th w={40}>
-            <Checkbox
-              size="xs"
-              aria-label="Select all on this page"
+            <RowCheckbox
+              label="Select all on this page"
               checked={chosen > 0 && chosen === applications.length}
               indeterminate={chosen > 0 && chosen < applications.length}
-              onChange={() => onSelect(chosen > 0 ? new Set() : new Set(applications.map(({ id }) => id)))}
+              toggle={() => onSelect(chosen > 0 ? new Set() : new Set(applications.map(({ id }) => id)))}
             />
           </Table.Th>
           <Table.Th w={150}>Status</Table.Th>
@@ -93,13 +93,13 @@ interface RowProps {
   toggle: (id: string) => void;
 }
 
-/** Rendered only if its application changed, as few do of a list that is read again; and with plain cells, which cost half. */
+/** Rendered only if its application changed, as few do of a list that is read again; and with plain elements, which cost half. */
 const Row = memo(function Row({ application, waiting, piped, selected, toggle }: RowProps) {
   const running = application.mostRecentlySuccessfulDeployment;
   return (
-    <Table.Tr data-disabled={application.disabled || undefined} data-selected={selected || undefined}>
+    <tr data-disabled={application.disabled || undefined} data-selected={selected || undefined}>
       <td>
-        <Checkbox size="xs" aria-label={`Select ${application.name}`} checked={selected} onChange={() => toggle(application.id)} />
+        <RowCheckbox label={`Select ${application.name}`} checked={selected} toggle={() => toggle(application.id)} />
       </td>
       <td>
         <StatusBadge status={waiting ? WAITING_FOR_APPROVAL : syncStatusDisplay(displayedSyncStatus(application))} />
@@ -109,16 +109,11 @@ const Row = memo(function Row({ application, waiting, piped, selected, toggle }:
           {application.name}
         </Link>
         {application.disabled && (
-          <Text span size="xs" className="faint">
-            {" "}
-            disabled
-          </Text>
+          <span className={classes.note}> disabled</span>
         )}
         {application.pin && <PinnedMark application={application} />}
         {application.description && (
-          <Text size="xs" className="faint" lineClamp={1}>
-            {application.description}
-          </Text>
+          <div className={classes.description}>{application.description}</div>
         )}
         <Labels labels={application.labels} />
       </td>
@@ -130,7 +125,7 @@ const Row = memo(function Row({ application, waiting, piped, selected, toggle }:
       <td className={classes.time}>
         <LastDeployment application={application} waiting={waiting} />
       </td>
-    </Table.Tr>
+    </tr>
   );
 });
 

@@ -1,6 +1,5 @@
 // The labels of an application or deployment. Each links to a list filtered by the label.
 
-import { Group } from "@mantine/core";
 import { Link } from "react-router";
 
 import classes from "./labels.module.css";
@@ -15,7 +14,7 @@ export function Labels({ labels, list = "/applications" }: LabelsProps) {
   const pairs = Object.entries(labels).toSorted(([a], [b]) => a.localeCompare(b));
   if (pairs.length === 0) return null;
   return (
-    <Group gap={4}>
+    <div className={classes.labels}>
       {pairs.map(([name, value]) => (
         <Link
           key={name}
@@ -27,6 +26,6 @@ export function Labels({ labels, list = "/applications" }: LabelsProps) {
           {name}:{value}
         </Link>
       ))}
-    </Group>
+    </div>
   );
 }

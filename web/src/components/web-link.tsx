@@ -1,9 +1,9 @@
 // A link to another site, whose address comes from a repository or an agent.
 
-import { Anchor } from "@mantine/core";
 import type { ReactNode } from "react";
 
 import { isWebUrl } from "../web-url";
+import classes from "./web-link.module.css";
 
 interface WebLinkProps {
   url: string | undefined;
@@ -13,7 +13,7 @@ interface WebLinkProps {
 }
 
 /** Links only to http(s), never to a javascript: URL; any other text is shown without a link. */
-export function WebLink({ url = "", title, className, children }: WebLinkProps) {
+export function WebLink({ url = "", title, className = "", children }: WebLinkProps) {
   if (!isWebUrl(url)) {
     return (
       <span title={title} className={className}>
@@ -22,8 +22,8 @@ export function WebLink({ url = "", title, className, children }: WebLinkProps) 
     );
   }
   return (
-    <Anchor href={url} title={title} className={className} target="_blank" rel="noreferrer" inherit>
+    <a href={url} title={title} className={`${classes.link} ${className}`} target="_blank" rel="noreferrer">
       {children}
-    </Anchor>
+    </a>
   );
 }
