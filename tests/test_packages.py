@@ -217,7 +217,7 @@ async def test_the_quickstart_runs_from_the_wheel(
             return "PipeCD is ready" in log.read_text()
 
         await eventually(is_ready, 180)
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with httpx.AsyncClient(timeout=60, verify=False) as http:
             page = await http.get(f"http://127.0.0.1:{port}/")
         assert page.status_code == 200 and "<title>PipeCD</title>" in page.text
     finally:

@@ -110,7 +110,7 @@ async def test_silent_connections_give_way_to_others(tmp_path: Path) -> None:
     async with running(tmp_path, CROWDED) as plane:
         silent = [await asyncio.open_connection("127.0.0.1", plane.server.ports.http) for _ in range(60)]
         for _ in range(30):
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(verify=False) as client:
                 assert (await client.get(f"{plane.url}/quickstart.json")).status_code == 200
         assert await is_closed(silent[0][0])
         for _, writer in silent:
@@ -126,7 +126,7 @@ async def test_one_address_has_a_limit_of_connections_unless_it_is_a_proxy(tmp_p
             if refused:
                 assert await is_closed(silent[-1][0])
             else:
-                async with httpx.AsyncClient() as client:
+                async with httpx.AsyncClient(verify=False) as client:
                     assert (await client.get(f"{plane.url}/quickstart.json")).status_code == 200
             for _, writer in silent:
                 writer.close()

@@ -76,7 +76,9 @@ async def test_scripts_are_sent_gzipped_to_browsers_that_accept_it(
         (tmp_path / file).write_bytes(script)
     (tmp_path / "a.js.gz").write_bytes(gzip.compress(script))
     transport = httpx.ASGITransport(app=Starlette(routes=[Mount("/assets", app=Assets(directory=tmp_path))]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://console/assets") as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://console/assets", verify=False
+    ) as client:
         response = await client.get(f"/{name}", headers={"accept-encoding": accepted})
         again = await client.get(
             f"/{name}", headers={"accept-encoding": accepted, "if-none-match": response.headers["etag"]}

@@ -76,7 +76,7 @@ def test_a_metric_of_another_type_is_left_out() -> None:
 
 async def test_the_admin_port_publishes_what_is_stored_and_what_agents_report(tmp_path: Path) -> None:
     # Without jobs: one gives up messages to receivers that do not exist.
-    async with control_plane(tmp_path, with_jobs=False) as plane, httpx.AsyncClient() as http:
+    async with control_plane(tmp_path, with_jobs=False) as plane, httpx.AsyncClient(verify=False) as http:
         store = plane.server.services.store
         application = Application(id="a", project_id=PROJECT, name="shop", kind=KUBERNETES)
         await store.create(application, by=TESTER)

@@ -36,7 +36,8 @@ from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, BeatRequest
 from tests.actors import TESTER
-from tests.controlplane.server_fixture import ENCRYPTION_KEY, CallFailed, control_plane, spec
+from tests.contracts.migrated import create_sqlite_database
+from tests.controlplane.server_fixture import DATABASE, ENCRYPTION_KEY, CallFailed, control_plane, spec
 from tests.eventually import eventually
 from tests.virtual_clock import VirtualClock
 
@@ -51,6 +52,7 @@ def clock() -> VirtualClock:
 @pytest.fixture
 async def services(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Services]:
     options = controlplane.Options(encryption_key=ENCRYPTION_KEY, clock=clock)
+    create_sqlite_database(tmp_path / DATABASE)
     async with controlplane.open_services(spec(tmp_path), options) as opened:
         yield opened
 

@@ -324,7 +324,7 @@ async def test_prometheus_fires_alerts_of_a_servers_metrics(tmp_path: Path) -> N
             "scrape_configs": [{"job_name": "pipecd", "static_configs": [target]}],
         }
         prometheus = await stack.enter_async_context(prometheus_server(tmp_path, {}, config))
-        http = await stack.enter_async_context(httpx.AsyncClient())
+        http = await stack.enter_async_context(httpx.AsyncClient(verify=False))
         with contained(JOB):
             pass
         # With their values before the faults, without which there is no increase.

@@ -33,13 +33,17 @@ async def test_cloud_run_on_an_emulated_google_cloud(quickstart: Quickstart) -> 
 
     async def images(service: str) -> set[str]:
         """Of the revisions that answer users."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{quickstart.port + 9}") as http:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{quickstart.port + 9}", verify=False
+        ) as http:
             texts = [(await http.get(f"/{service}")).text for _ in range(150)]
         return {text.split()[-1] for text in texts}
 
     async def edited() -> bool:
         path = "/apis/serving.knative.dev/v1/namespaces/demo/services/catalog"
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{quickstart.port + 9}") as http:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{quickstart.port + 9}", verify=False
+        ) as http:
             response = await http.get(path, headers={"Authorization": "Bearer granted"})
         container = response.json()["spec"]["template"]["spec"]["containers"][0]
         return bool(container["env"][0]["value"] == "debug")
