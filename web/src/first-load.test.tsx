@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { GetApplicationResponseSchema } from "./schema/web/applications_pb";
 import { GetDeploymentResponseSchema } from "./schema/web/deployments_pb";
+import { ListSuggestionsResponseSchema } from "./schema/pipecd/v1/console_pb";
 import { ControlPlane, message, openConsole, stubBrowser } from "./testing/console";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -41,4 +42,18 @@ test.each<[string, string[]]>([
   await waitFor(() => expect(plane.calls.toSorted()).toEqual(expected));
   await waitFor(() => expect(client.isFetching()).toBe(0));
   expect(plane.calls.toSorted()).toEqual(expected);
+});
+
+// Otherwise the list would be moved when they come.
+test("the list of applications is shown together with what is above it", async () => {
+  const plane = new ControlPlane();
+  let answer: (response: unknown) => void = () => undefined;
+  plane.handlers["listSuggestions"] = () => new Promise((resolve) => (answer = resolve));
+  openConsole(plane, "/applications");
+  await waitFor(() => expect(plane.calls).toContain("listSuggestions"));
+  await waitFor(() => expect(plane.calls).toContain("pageApplications"));
+  await screen.findByRole("heading", { name: "Applications", level: 1 });
+  expect(screen.queryByRole("group", { name: "Applications by sync status" })).toBeNull();
+  answer(message(ListSuggestionsResponseSchema, {}));
+  await screen.findByRole("group", { name: "Applications by sync status" });
 });

@@ -2,7 +2,7 @@
 
 import { Alert, Anchor, Button, Skeleton, Stack } from "@mantine/core";
 import { IconApps, IconFilterOff, IconPlus } from "../icons";
-import { useQuery } from "@tanstack/react-query";
+import { usePrefetchQuery, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 
@@ -18,12 +18,17 @@ import { StatusSummary } from "../components/status-summary";
 import { BulkActions } from "../features/bulk/bulk-actions";
 import { ShortcutBar } from "../features/favourites/shortcut-bar";
 import { applicationFilter, isFiltered, withoutFilters } from "../filters";
-import { applicationsQuery, pipedsQuery, runningDeploymentsQuery, suggestionsQuery } from "../queries";
+import { applicationsQuery, pipedsQuery, quickstartQuery, runningDeploymentsQuery, suggestionsQuery } from "../queries";
 import { WebService } from "../schema/web/service_pb";
 import { useMay } from "../use-may";
 
 export function ApplicationsPage() {
   const mayAdd = useMay()(WebService.method.addApplication);
+  // The guide and the notice are above the list: it would move if they came later.
+  const [params] = useSearchParams();
+  usePrefetchQuery(applicationsQuery(applicationFilter(params), params.get("after") ?? ""));
+  const guide = useQuery(quickstartQuery);
+  const suggestions = useQuery({ ...suggestionsQuery, enabled: mayAdd });
   return (
     <Stack gap="lg">
       <PageHeader
@@ -36,12 +41,18 @@ export function ApplicationsPage() {
           )
         }
       />
-      <QuickstartGuide />
-      {mayAdd && <SuggestionNotice />}
-      <StatusSummary />
-      <ApplicationFilters />
-      <ShortcutBar favourites />
-      <List />
+      {guide.isLoading || suggestions.isLoading ? (
+        <Loading />
+      ) : (
+        <>
+          <QuickstartGuide />
+          {mayAdd && <SuggestionNotice />}
+          <StatusSummary />
+          <ApplicationFilters />
+          <ShortcutBar favourites />
+          <List />
+        </>
+      )}
     </Stack>
   );
 }

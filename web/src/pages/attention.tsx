@@ -1,7 +1,7 @@
 // What needs a person: approvals, failed deployments, invalid configuration, agents that are offline, and drift.
 
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Anchor, Stack, Text } from "@mantine/core";
+import { Anchor, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { Link } from "react-router";
@@ -56,16 +56,17 @@ export function AttentionPage() {
   const may = useMay();
   const groups = [useApprovals(), useFailures(), useInvalid(), usePipeds(), useDrift()].filter(({ needs }) => may(needs));
   const shown = groups.filter(({ items, error }) => error || (items && items.length > 0));
+  // A group that came later than those below it would move them.
+  const isAnswered = groups.every(({ items, error }) => items ?? error);
   const isComplete = groups.every(({ items }) => items);
   return (
     <Stack gap="lg">
       <PageHeader title="Needs attention" />
-      {shown.map((group) => (
-        <AttentionSection key={group.title} group={group} />
-      ))}
+      {!isAnswered && <Skeleton height={320} role="status" aria-label="Loading what needs attention" />}
+      {isAnswered && shown.map((group) => <AttentionSection key={group.title} group={group} />)}
       {isComplete && shown.length === 0 && (
         <EmptyState title="Nothing needs attention" icon={<IconCircleCheck size={36} stroke={1.5} />}>
-          No approval is waiting, the last deployment of every application succeeded, and all agents are online.
+          No approval is waiting, the last deployment of every application succeeded, and all pipeds are online.
         </EmptyState>
       )}
     </Stack>
@@ -135,7 +136,7 @@ function usePipeds(): Group {
       reason: "Its applications are neither deployed nor compared with Git.",
       at: 0,
     }));
-  return { title: "Agents offline", needs: WebService.method.listPipeds, items, error };
+  return { title: "Pipeds offline", needs: WebService.method.listPipeds, items, error };
 }
 
 const ITEMS_SHOWN = 10;
