@@ -246,5 +246,6 @@ class Notifications(LenientModel):
             raise ValueError("receivers: each name can be given once")
         for route in self.routes:
             if route.receiver not in names:
-                raise ValueError(f"routes: there is no receiver {route.receiver!r}")
+                known = f"known are {', '.join(names)}" if names else "receivers is empty"
+                raise ValueError(f"routes: there is no receiver {route.receiver!r}: {known}")
         return self

@@ -65,7 +65,7 @@ def check_provider_configs(spec: PipedSpec, document: Document) -> None:
                 try:
                     decode(model, provider.config, document, ("spec", key, index, "config"))
                 except ConfigError as error:
-                    text = f"the {what} provider {provider.name} is wrong: {error.what}"
+                    text = f"{error.what} (the {what} provider {provider.name})"
                     raise ConfigError(text, remedy=error.remedy, place=error.place) from error
 
 

@@ -58,7 +58,8 @@ def check_installed() -> None:
     """Raises ConfigError if the extra `otel` is not installed."""
     if not is_installed():
         raise ConfigError(
-            "traces are configured, but OpenTelemetry is not installed", remedy="pip install 'pipecd[otel]'"
+            "spec.tracing.endpoint: OpenTelemetry is not installed",
+            remedy="install it: pip install 'pipecd[otel]', or remove the key",
         )
 
 

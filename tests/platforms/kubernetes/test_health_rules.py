@@ -160,7 +160,7 @@ def test_a_bad_rule_is_refused_at_start(line: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         check(*lines)
     assert message in str(raised.value)
-    assert "the platform provider main is wrong" in str(raised.value)
+    assert "(the platform provider main)" in str(raised.value)
     assert "spec.platformProviders[0].config.healthRules[0]" in str(raised.value)
 
 

@@ -72,7 +72,8 @@ def read_urls(config: Apprise) -> Sequence[tuple[str, Place]]:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ConfigError(
-                f"urlsFile: {file} cannot be read: {reason}", remedy="specify a file that the agent can read"
+                f"urlsFile of apprise: {file} cannot be read: {reason}",
+                remedy="specify a file that the program can read",
             ) from error
         if len(content) > _MAX_FILE:
             raise ConfigError("the file is too large", remedy="write one address a line", place=Place(file))
