@@ -156,6 +156,7 @@ USAGE = [
     (f"{AGENT} --config-file=piped.yaml --log-level=loud", "'--log-level': 'loud' is not one of"),
     (f"{AGENT} --config-file=piped.yaml --grace-period=5", "'5' is not a duration: write it like 30s"),
     (f"{LAUNCHER} --config-file=piped.yaml --launcher-admin-port=70000", "70000 is not in the range"),
+    ("pipecd quickstart --state-dir=piped.yaml", "'--state-dir': Directory 'piped.yaml' is a file"),
     ("pipecd quickstart --port=65530", "'--port': 65530 is not in the range"),
     ("pipectl aplication list", "No such command 'aplication'. Did you mean application?"),
 ]
