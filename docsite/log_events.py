@@ -227,6 +227,7 @@ MEANINGS: Mapping[str, str] = {
     "rpc": "A call was answered. Level `info` if it was refused or failed.",
     "rpc_configuration_error": "A call failed because of the control plane's configuration.",
     "rpc_internal_error": "A call failed with an internal error.",
+    "session_cookie_needs_https": "The console's address is plain HTTP: browsers drop the session's cookie.",
     "session_ended_by_provider": "The provider has ended a sign-in, or no group of the user has a role.",
     "session_use_not_stored": "The last use of a session could not be stored.",
     "shutting_down": "The program received a signal and ends.",

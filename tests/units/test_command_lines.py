@@ -35,6 +35,7 @@ FILES = {
     "no-files.yaml": CONTROL_PLANE.replace("path: FILES", "path: empty/FILES"),
     "no-secret.yaml": CONTROL_PLANE + "  webhooks: [{provider: GITHUB, secretFile: nowhere}]\n",
     "address.yaml": CONTROL_PLANE + "  address: cd.example.com\n",
+    "http.yaml": CONTROL_PLANE + "  address: http://cd.example.com\n",
     "postgresql.yaml": CONTROL_PLANE.replace(
         "{type: SQLITE, config: {path: DB}}",
         "{type: POSTGRESQL, config: {url: 'postgresql://127.0.0.1:1', usernameFile: nowhere}}",
@@ -213,6 +214,21 @@ def test_a_wrong_option_is_reported_with_its_name(
 ) -> None:
     assert run(command, monkeypatch) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["", " --insecure-cookie"])
+def test_a_console_over_plain_http_needs_another_cookie(
+    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise the browser drops it, and shows the login page again."""
+    with socket.socket() as listener:
+        # The server ends, because its port is in use.
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = f" --http-port={listener.getsockname()[1]}"
+        assert run(SERVER.replace("cp.yaml", "http.yaml") + port + flag, monkeypatch) == 1
+    output = "".join(capsys.readouterr())
+    assert ("session_cookie_needs_https" in output) == (not flag)
 
 
 @pytest.mark.parametrize("flag", ["--piped-api-port", "--http-port", "--admin-port"])

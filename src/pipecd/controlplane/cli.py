@@ -119,7 +119,15 @@ def server(
         with_jobs=not without_ops,
         newcomer=json.loads(newcomer_file.read_text()) if newcomer_file else None,
     )
-    asyncio.run(controlplane.run(load_spec(config_file), options))
+    spec = load_spec(config_file)
+    if spec.address.startswith("http://") and not insecure_cookie:
+        # The browser would drop the cookie, and show the login page again.
+        log.warning(
+            "session_cookie_needs_https",
+            address=spec.address,
+            remedy="serve the console over https, or give --insecure-cookie",
+        )
+    asyncio.run(controlplane.run(spec, options))
 
 
 @click.command()
