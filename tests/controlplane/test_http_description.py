@@ -46,7 +46,8 @@ def paths_of(app: Any, prefix: str = "") -> Iterator[str]:
         if path in MOUNTED:
             yield MOUNTED[path]
         elif isinstance(route, Mount):
-            yield from paths_of(route.app._app, path)
+            mounted: Any = route.app
+            yield from paths_of(mounted._app, path)
         else:
             assert isinstance(route, Route)
             yield path
@@ -74,7 +75,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 
 
 async def test_generated_requests_are_answered_as_described(plane: ControlPlane) -> None:
-    schema: Any = schemathesis.openapi.from_dict(DOCUMENT)
+    schema: Any = schemathesis.openapi.from_dict(dict(DOCUMENT))
     operations = [result.ok() for result in schema.get_all_operations()]
     assert len(operations) == sum(len(item.keys() - {"servers"}) for item in PATHS.values())
     ports = plane.server.ports

@@ -11,9 +11,9 @@ from pipecd.controlplane.records.delivery_columns import Deliveries
 from pipecd.controlplane.store import deliveries
 from pipecd.model.delivery import History
 from pipecd.model.insight import Bucket, Durations, Filter, Report, Row, boundaries
-from pipecd.model.status import DeploymentStatus, StageStatus
-from pipecd.schema.model.deployment_pb2 import Deployment
-from pipecd.schema.model.stage_pb2 import PipelineStage
+from pipecd.model.status import DeploymentStatus
+from pipecd.schema.model.deployment_pb2 import DEPLOYMENT_CANCELLED, Deployment
+from pipecd.schema.model.stage_pb2 import STAGE_SUCCESS, PipelineStage
 
 DAY = 86_400
 START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp())  # a Monday
@@ -69,10 +69,10 @@ def test_a_success_that_was_taken_back_counts_as_failure_of_its_own_day() -> Non
 def test_a_cancelled_deployment_that_was_rolled_back_is_a_failed_change(rollback: dict[str, Any]) -> None:
     """Agents of PipeCD without plugins name a rollback stage so, and do not mark it."""
     cancelled = Deployment(
-        status=DeploymentStatus.CANCELLED,
+        status=DEPLOYMENT_CANCELLED,
         stages=[
-            PipelineStage(name="K8S_SYNC", status=StageStatus.SUCCESS),
-            PipelineStage(**rollback, status=StageStatus.SUCCESS),
+            PipelineStage(name="K8S_SYNC", status=STAGE_SUCCESS),
+            PipelineStage(**rollback, status=STAGE_SUCCESS),
         ],
     )
     values, _ = deliveries.row_of(History(), cancelled, source_at=0, now=START)
