@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from itertools import chain
 
 import pytest
+import sqlalchemy as sa
 from playwright.async_api import Browser, Page, expect
 
 from pipecd.client import Client
+from pipecd.controlplane.store.tables import audit
 from pipecd.model.access import VIEWER
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project
 from tests.actors import TESTER
@@ -130,3 +133,30 @@ async def test_an_editor_of_some_applications_is_offered_changes_of_these(browse
         await expect(sync).to_have_count(0)
         await user.go("/events")
         await expect(page.get_by_role("main")).to_contain_text("resources=event;actions=list")
+
+
+async def test_a_role_without_applications_and_project_opens_the_console(browser: Browser, w: World) -> None:
+    """On the first page that it includes, which follows changes and requests nothing that is refused."""
+    store, team = w.plane.server.services.store, "team"
+    see = [
+        policy(action, ProjectRBACResource.DEPLOYMENT)
+        for action in (ProjectRBACPolicy.GET, ProjectRBACPolicy.LIST)
+    ]
+    project = Project(id=team, static_admin_disabled=True, created_at=1, updated_at=1)
+    project.rbac_roles.append(ProjectRBACRole(name="watcher", policies=see))
+    await store.create(project, by=TESTER)
+    async with open_console(browser, w.plane.url) as user:
+        page = user.page
+        await user.has_roles(w.plane, "watcher", project=team)
+        await user.go("/")
+        await expect(page).to_have_url(f"{w.plane.url}/deployments")
+        await expect(page.get_by_role("banner").get_by_role("status")).to_have_text("Live")
+        deployment = Deployment(
+            id="d", project_id=team, application_id="a", application_name="shop", created_at=1
+        )
+        await store.create(deployment, by=TESTER)
+        await page.get_by_role("link", name="shop").first.click()
+        await expect(page.get_by_role("heading", name="shop", level=1)).to_be_visible()
+    await w.plane.server.services.refusals.flush()
+    refusals = sa.select(audit.c.action).where(audit.c.project_id == team, audit.c.operation == "refuse")
+    assert await store.database.rows(refusals) == []

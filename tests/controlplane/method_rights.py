@@ -57,7 +57,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "WebService": "GetApplication GetApplicationLiveState",
     },
     "APPLICATION LIST": {
-        "ConsoleService": "ListSuggestions PageApplications Watch",
+        "ConsoleService": "ListSuggestions PageApplications",
         "WebService": "ListApplications ListUnregisteredApplications",
     },
     "APPLICATION UPDATE": {
@@ -118,7 +118,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
     },
     "PROJECT GET": {
         "ConsoleService": "ListProjectReceivers SeeProject",
-        "WebService": "GetMe GetProject",
+        "WebService": "GetProject",
     },
     "PROJECT UPDATE": {
         "ConsoleService": (
@@ -152,8 +152,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         ),
     },
     "session": {
-        "ConsoleService": "EndOwnSessions ListOwnSessions SeeEndpoint SeeRights",
-        "WebService": "GetCommand",
+        "ConsoleService": "EndOwnSessions ListOwnSessions SeeEndpoint SeeRights Watch",
+        "WebService": "GetCommand GetMe",
     },
 }
 

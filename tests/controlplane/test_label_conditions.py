@@ -1,7 +1,7 @@
 """Roles with conditions on labels: every list and every call, with records inside and outside of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +294,70 @@ async def test_a_stream_reports_what_the_role_includes(plane: ControlPlane, chan
             reported.add(change.id)
     labelled = {id for id in reported if id.startswith(("app-", "deployment-", "event-", "command-"))}
     assert labelled == {"app-in", "deployment-in", "event-in", "command-in"}
+    stream.cancel()
+
+
+Kind, Types, Actions = ConsoleChange, ProjectRBACResource, ProjectRBACPolicy
+#: What every member learns of.
+OPEN = {Kind.COMMAND, Kind.PROJECT}
+ABOUT_APPLICATIONS = {Kind.APPLICATION, Kind.LIVE_STATE, Kind.SUGGESTIONS}
+REPORTED: Mapping[str, tuple[Collection[tuple[Any, Any]], Collection[Any]]] = {
+    "nothing": ((), OPEN),
+    "the project": ([(Types.PROJECT, Actions.GET)], OPEN),
+    "a list of applications": ([(Types.APPLICATION, Actions.LIST)], OPEN | ABOUT_APPLICATIONS),
+    "applications": ([(Types.APPLICATION, Actions.GET)], OPEN | ABOUT_APPLICATIONS),
+    "deployments": ([(Types.DEPLOYMENT, Actions.GET)], OPEN | {Kind.DEPLOYMENT, Kind.STAGE_LOG}),
+    "only changes of deployments": ([(Types.DEPLOYMENT, Actions.UPDATE)], OPEN),
+    "events and agents": (
+        [(Types.EVENT, Actions.LIST), (Types.PIPED, Actions.LIST)],
+        OPEN | {Kind.EVENT, Kind.PIPED},
+    ),
+    "chains without applications": ([(Types.DEPLOYMENT_CHAIN, Actions.LIST)], OPEN),
+    "chains": (
+        [(Types.DEPLOYMENT_CHAIN, Actions.LIST), (Types.APPLICATION, Actions.GET)],
+        OPEN | ABOUT_APPLICATIONS | {Kind.DEPLOYMENT_CHAIN},
+    ),
+    "everything": ([(Types.ALL, Actions.ALL)], set(Kind.Kind.values()) - {Kind.HEARTBEAT, Kind.RESYNC}),
+}
+
+
+@pytest.mark.parametrize("labels", [{}, INSIDE, OUTSIDE["prod"]], ids=["all", "inside", "outside"])
+@pytest.mark.parametrize("name", REPORTED)
+async def test_a_stream_reports_the_kinds_of_records_that_the_role_includes(
+    plane: ControlPlane, channel: aio.Channel, name: str, labels: dict[str, str]
+) -> None:
+    """Every member has a stream; without a right to a kind of records, it says nothing about them."""
+    store = plane.server.services.store
+    rights, expected = REPORTED[name]
+    policies = [
+        ProjectRBACPolicy(resources=[Types(type=type, labels=labels)], actions=[action])
+        for type, action in rights
+    ]
+    watcher = ProjectRBACRole(name="watcher", policies=policies)
+    await store.update(Project, PROJECT, lambda project: project.rbac_roles.append(watcher), by=TESTER)
+    chain = DeploymentChain(id="chain", project_id=PROJECT, created_at=1, updated_at=1)
+    chain.blocks.add().nodes.add().application_ref.application_id = "app-in"
+    await store.create(chain, by=TESTER)
+    stub = ConsoleServiceStub(channel)
+    stream = stub.Watch(ConsoleWatchRequest(), metadata=await cookie(plane, "watcher"))
+    assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
+
+    changes = {"application": "app-in", "live_state": "app-in", "deployment": "deployment-in"}
+    changes |= {"stage_log": "deployment-in", "event": "event-in", "command": "command-in", "chain": "chain"}
+    changes |= {"piped": "home", "suggestions": "home", "api_key": "key", "project": "last"}
+    for kind, id in changes.items():
+        await store.announce(kind, project_id=PROJECT, id=id)
+    reported = set()
+    async with asyncio.timeout(60):
+        while (change := await read(stream)).id != "last":
+            # Not those of the records that the fixture created.
+            if change.id in changes.values():
+                reported.add(change.kind)
+    if labels == OUTSIDE["prod"]:
+        expected = set(expected) & {*OPEN, Kind.PIPED, Kind.SUGGESTIONS, Kind.API_KEY}
+        if rights and {type for type, _ in rights} & {Types.APPLICATION, Types.DEPLOYMENT, Types.ALL}:
+            expected.discard(Kind.COMMAND)
+    assert reported | {change.kind} == expected
     stream.cancel()
 
 

@@ -39,6 +39,26 @@ export const PAGE_RIGHTS: readonly PageRight[] = [
   { path: "/audit-log", title: "Audit log", needs: [ours.listAudit] },
 ];
 
+/** The pages of the navigation, in order. */
+export const NAVIGATION = [
+  "/applications",
+  "/deployments",
+  "/attention",
+  "/chains",
+  "/traces",
+  "/events",
+  "/insights",
+  "/pipeds",
+  "/api-keys",
+  "/settings",
+  "/audit-log",
+] as const;
+
+/** The first page of the navigation that the user's roles include; if there is none, the one that says why. */
+export function firstPage(may: May): string {
+  return NAVIGATION.find((path) => !forbiddenPage(may, path)) ?? "/applications";
+}
+
 /** The page at the address, if the user's roles do not include it. */
 export function forbiddenPage(may: May, pathname: string): PageRight | undefined {
   const page = PAGE_RIGHTS.find(({ path }) => matchPath(path, pathname));

@@ -3,9 +3,12 @@
 import type { QueryClient } from "@tanstack/react-query";
 import { createBrowserRouter, redirect, type RouteObject } from "react-router";
 
+import { FirstPage } from "./components/first-page";
 import { Layout } from "./components/layout";
 import { ErrorPage, PageError } from "./pages/error";
 import { meQuery, rightsQuery } from "./queries";
+
+const importApplications = () => import("./pages/applications");
 
 export const createRouter = (client: QueryClient) => createBrowserRouter(createRoutes(client));
 
@@ -28,10 +31,17 @@ export const createRoutes = (client: QueryClient): RouteObject[] => [
             // Below the layout, so that it stays, and says whether the control plane answers.
             errorElement: <PageError />,
             children: [
-              { path: "/", loader: () => redirect("/applications") },
+              {
+                path: "/",
+                element: <FirstPage />,
+                loader: () => {
+                  void importApplications();
+                  return null;
+                },
+              },
               {
                 path: "/applications",
-                lazy: async () => ({ Component: (await import("./pages/applications")).ApplicationsPage }),
+                lazy: async () => ({ Component: (await importApplications()).ApplicationsPage }),
               },
               {
                 path: "/applications/add",

@@ -88,12 +88,15 @@ test("the login page says it also if React renders it twice", async () => {
   session.close();
 });
 
-test("another user in another tab leaves the document; the same user does not", async () => {
+test.each([
+  { who: "another user", change: { user: "bob" } },
+  { who: "another user of the same name", change: { userId: "2" } },
+])("$who in another tab leaves the document; the same user does not", async ({ change }) => {
   const plane = new ControlPlane();
   const first = await open(plane, "/chains");
   await open(plane, "/traces");
   expect(first.navigation.reload).not.toHaveBeenCalled();
-  plane.user = "bob";
+  Object.assign(plane, change);
   await open(plane, "/events");
   await waitFor(() => expect(first.navigation.reload).toHaveBeenCalledOnce());
 });

@@ -37,7 +37,7 @@ const NAVIGATION: Navigation = {
 };
 
 export class Session {
-  /** Project, name and picture of the user, who may share the name with another one; empty until it is known. */
+  /** The ID of the user, who may share name and picture with another one; empty until it is known. */
   #user = "";
   #isOver = false;
   readonly #channel = new BroadcastChannel(CHANNEL);
@@ -83,7 +83,9 @@ export class Session {
 
   #follow(me: GetMeResponse | null | undefined): void {
     if (me === undefined) return;
-    const user = me ? JSON.stringify([me.projectId, me.subject, me.avatarUrl]) : "";
+    // During an upgrade, a replica of an earlier version does not know IDs.
+    if (me && !me.userId) return;
+    const user = me?.userId ?? "";
     if (user === this.#user) return;
     if (!me) this.#end("ended");
     else if (this.#user) this.#leave();

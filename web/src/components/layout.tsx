@@ -11,7 +11,7 @@ import { Commands } from "../features/commands/commands";
 import { useNotices } from "../features/notifications/use-notices";
 import { useLiveUpdates, useStartLiveUpdates } from "../live";
 import { PAGE_ICONS } from "../page-icons";
-import { forbiddenPage, PAGE_RIGHTS } from "../page-rights";
+import { forbiddenPage, NAVIGATION, PAGE_RIGHTS } from "../page-rights";
 import { meQuery, rightsQuery, runningDeploymentsQuery } from "../queries";
 import type { Right } from "../rights";
 import { ConsoleService } from "../schema/pipecd/v1/console_pb";
@@ -27,19 +27,6 @@ import { InboxLink } from "./inbox-link";
 import { ThemeMenu } from "./theme-menu";
 import { UserMenu } from "./user-menu";
 
-const NAVIGATION = [
-  { to: "/applications" },
-  { to: "/deployments" },
-  { to: "/attention" },
-  { to: "/chains" },
-  { to: "/traces" },
-  { to: "/events" },
-  { to: "/insights" },
-  { to: "/pipeds" },
-  { to: "/api-keys" },
-  { to: "/settings" },
-  { to: "/audit-log" },
-] as const;
 const TITLES = new Map(PAGE_RIGHTS.map(({ path, title }) => [path, title]));
 
 /** Redirects to the login page unless a user is signed in; the login page redirects back. */
@@ -123,7 +110,7 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
                 aria-label={opened ? "Close navigation" : "Open navigation"}
                 aria-expanded={opened}
               />
-              <Link to="/applications" className="link" aria-label="PipeCD home">
+              <Link to="/" className="link" aria-label="PipeCD home">
                 <Group gap={8} wrap="nowrap">
                   <Logo />
                   <Text fw={700} size="lg" visibleFrom="xs">
@@ -146,7 +133,7 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
         </AppShell.Header>
         <AppShell.Navbar p="xs" bg="var(--surface)" aria-label="Main">
           <Stack gap={2}>
-            {NAVIGATION.filter(({ to }) => !forbiddenPage(may, to)).map(({ to }) => (
+            {NAVIGATION.filter((to) => !forbiddenPage(may, to)).map((to) => (
               <NavLink
                 key={to}
                 component={Link}

@@ -22,7 +22,7 @@ export function LoginPage() {
   const client = useQueryClient();
   const session = useSession();
   const [notice] = useState(sessionNotice);
-  const next = localPath(params.get("next"), "/applications");
+  const next = localPath(params.get("next"), "/");
   const [project, setProject] = useState(params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "");
   const [wanted] = useDebouncedValue(project.trim(), 300);
   const { data: provider } = useQuery({

@@ -37,11 +37,13 @@ export class ControlPlane {
   /** The names of all calls so far, except those that open the change feed. */
   readonly calls: string[] = [];
   readonly handlers: Record<string, Handler> = {
-    getMe: () => create(GetMeResponseSchema, { subject: this.user, projectId: "quickstart" }),
+    getMe: () => create(GetMeResponseSchema, { subject: this.user, projectId: "quickstart", userId: this.userId || this.user }),
     seeRights: () => EVERY_RIGHT,
   };
   /** Empty if no user is signed in. */
   user = "ada";
+  /** The name unless it is given. */
+  userId = "";
   readonly #feed = new EventTarget();
   readonly #routes = new Map<string, UniversalHandler>();
 

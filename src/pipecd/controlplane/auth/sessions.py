@@ -86,11 +86,12 @@ class Session:
 
     def is_of_user(self, other: "Session") -> bool:
         """Whether the user of `other` has started this session, too."""
-        mine, others = (
-            (session.project_id, session.username, session.credential, session.subject)
-            for session in (self, other)
-        )
-        return mine == others
+        return self.user == other.user
+
+    @property
+    def user(self) -> tuple[str, ...]:
+        """What identifies the user: others may have the same name."""
+        return self.project_id, self.username, self.credential, self.subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,6 +361,10 @@ class Sessions:
     def mac(self, id: str) -> str:
         """Says whether a row was written with the present key: tokens of other keys are invalid."""
         return hmac.digest(self._key, b"session " + id.encode(), "sha256").hex()
+
+    def user_id(self, session: Session) -> str:
+        """Tells users apart, and nothing else about them."""
+        return hmac.digest(self._key, b"user " + json.dumps(session.user).encode(), "sha256").hex()
 
     async def _load(self, session: Session) -> _Known:
         """Raises Unauthenticated if the session was ended."""

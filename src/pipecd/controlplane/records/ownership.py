@@ -14,7 +14,7 @@ from pipecd.controlplane.auth.caller import Caller, Person, Program
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
-from pipecd.model.access import Resource
+from pipecd.model.access import Action, Resource, conditions
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.chain_pb2 import ChainApplicationRef, ChainDeploymentRef, DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
@@ -87,18 +87,24 @@ def includes(caller: Caller, record: Any) -> bool:
 async def includes_command(services: Services, caller: Caller, command: Command) -> bool:
     """Whether the roles of the caller include the application of `command`.
 
-    Every member may read a command, so that roles without any application or deployment include all.
+    Every member may read a command, so that roles without any application or deployment include all. Of
+    others, any right to an application suffices: who may only sync it follows the command.
     """
     if not isinstance(caller, Person) or not command.application_id:
         return True
-    alternatives = [caller.conditions(resource) for resource in _WITH_LABELS_OF_APPLICATION]
+    alternatives = [
+        conditions(caller.policies, resource, action)
+        for resource in _WITH_LABELS_OF_APPLICATION
+        for action in Action
+    ]
     if None in alternatives or not any(alternatives):
         return True
     try:
         application = (await services.store.get(Application, command.application_id)).message
     except NotFound:
         return False
-    return any(caller.may(resource, application.labels) for resource in _WITH_LABELS_OF_APPLICATION)
+    labels = application.labels
+    return any(wanted.items() <= labels.items() for each in alternatives for wanted in each or ())
 
 
 async def hide_in_chains(

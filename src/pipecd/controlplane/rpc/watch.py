@@ -9,6 +9,7 @@ import math
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -19,18 +20,17 @@ from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
 from pipecd.controlplane.auth.keys import is_expired
 from pipecd.controlplane.records import chains, live_state, ownership, pipeds
-from pipecd.controlplane.rpc.guard import check_right
 from pipecd.controlplane.rpc.identity import refresh_person
-from pipecd.controlplane.rpc.method import Right
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import Store, lists, sessions, stage_logs
 from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change, of_agent, of_project, of_record
 from pipecd.controlplane.store.kinds import DISCONNECTED, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused, Unauthenticated
-from pipecd.model.access import LABELLED, Action, Resource
+from pipecd.model.access import Action, Resource, allows, allows_record, conditions
 from pipecd.remotes import canonical
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.event_pb2 import Event
@@ -56,9 +56,6 @@ _AGENT_KINDS: Mapping[str, AgentChange.Kind.ValueType] = {
 #: Put into the queue of an agent's stream when there is something to send in its `Connection`.
 _WAKE = Change(kind="agent_request", project_id="", id="")
 
-#: The right that `watch_console` needs, as the schema says.
-WATCH_CONSOLE = Right(resource=Resource.APPLICATION, action=Action.LIST)
-
 _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     "application": ConsoleChange.APPLICATION,
     "deployment": ConsoleChange.DEPLOYMENT,
@@ -74,6 +71,23 @@ _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
 }
 
 
+#: The kind of resource that a change concerns. Every member may know of changes of other kinds: those of the
+#: project, which include those of rights, and those of commands, which every member may read.
+_RESOURCES: Mapping[str, Resource] = {
+    "application": Resource.APPLICATION,
+    SUGGESTIONS.name: Resource.APPLICATION,
+    live_state.CHANGE_KIND: Resource.APPLICATION,
+    "deployment": Resource.DEPLOYMENT,
+    stage_logs.CHANGE_KIND: Resource.DEPLOYMENT,
+    "event": Resource.EVENT,
+    "piped": Resource.PIPED,
+    "chain": Resource.DEPLOYMENT_CHAIN,
+    "api_key": Resource.API_KEY,
+}
+
+#: A user who may do one of these with a record learns that it has changed.
+_READ = (Action.GET, Action.LIST)
+
 #: What the id of a change of this kind refers to, if its visibility depends on labels.
 _LABELLED_KINDS: Mapping[str, type[Message]] = {
     "application": Application,
@@ -82,10 +96,19 @@ _LABELLED_KINDS: Mapping[str, type[Message]] = {
     stage_logs.CHANGE_KIND: Deployment,
     "event": Event,
     "command": Command,
+    "chain": DeploymentChain,
 }
 
-#: Of the kinds with labels, those whose records have notifications.
-_NOTIFIED = LABELLED - {Resource.CONTAINER_LOG}
+#: Kinds whose visibility depends on labels → of which records these are.
+_LABELS_OF: Mapping[str, Collection[Resource]] = {
+    "application": (Resource.APPLICATION,),
+    live_state.CHANGE_KIND: (Resource.APPLICATION,),
+    "deployment": (Resource.DEPLOYMENT,),
+    stage_logs.CHANGE_KIND: (Resource.DEPLOYMENT,),
+    "event": (Resource.EVENT,),
+    "command": (Resource.APPLICATION, Resource.DEPLOYMENT),
+    "chain": (Resource.APPLICATION,),
+}
 
 
 class RepositoryNotifier:
@@ -190,16 +213,15 @@ async def watch_agent(
 async def watch_console(
     services: Services, caller: Person, _: ConsoleWatchRequest
 ) -> AsyncGenerator[ConsoleChange]:
-    """Stream of one browser tab: changes in its project.
+    """Stream of one browser tab: changes in its project of what the roles of the user include.
 
-    Ends with Unauthenticated or PermissionDenied when the session ends or no longer has the right.
+    Ends with Unauthenticated when the session ends.
     """
     interval = services.settings.watch.heartbeat_interval
     with WATCHERS.labels("console").track_inprogress(), services.store.feed.subscribe() as changes:
         while True:
             before, caller = caller, await refresh_person(services, caller)
-            check_right(caller, WATCH_CONSOLE)
-            restricted = any(caller.conditions(resource) is not None for resource in _NOTIFIED)
+            included = _included_kinds(caller)
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
             if caller.policies != before.policies:
                 # Also when the provider of single sign-on says that the user's groups have changed.
@@ -207,8 +229,8 @@ async def watch_console(
             async for change in _changes_within(services.clock, changes, interval):
                 if change is RESYNC:
                     yield ConsoleChange(kind=ConsoleChange.RESYNC)
-                elif change.project_id == caller.project_id and change.kind in _CONSOLE_KINDS:
-                    if restricted and not await _includes(services, caller, change):
+                elif change.project_id == caller.project_id and change.kind in included:
+                    if not included[change.kind] and not await _includes(services, caller, change):
                         continue
                     is_log = change.kind == stage_logs.CHANGE_KIND
                     yield ConsoleChange(
@@ -223,18 +245,35 @@ async def watch_console(
                     break
 
 
+def _included_kinds(caller: Person) -> Mapping[str, bool]:
+    """The kinds of changes that the user's roles include → whether on all records, whatever their labels."""
+    found = {}
+    for kind in _CONSOLE_KINDS:
+        resource = _RESOURCES.get(kind)
+        if resource is None or any(allows(caller.policies, resource, action) for action in _READ):
+            found[kind] = all(_includes_all(caller, labelled) for labelled in _LABELS_OF.get(kind, ()))
+    return found
+
+
+def _includes_all(caller: Person, resource: Resource) -> bool:
+    return any(conditions(caller.policies, resource, action) is None for action in _READ)
+
+
 async def _includes(services: Services, caller: Person, change: Change) -> bool:
     """Whether the user's roles include the record that changed."""
     kind = _LABELLED_KINDS.get(change.kind)
     if kind is None:
         return True
     try:
-        record = (await services.store.get(kind, change.id)).message
+        record: Any = (await services.store.get(kind, change.id)).message
     except NotFound:
         return False
     if isinstance(record, Command):
         return await ownership.includes_command(services, caller, record)
-    return ownership.includes(caller, record)
+    if isinstance(record, DeploymentChain):
+        return bool(await ownership.hide_in_chains(services, caller, [record]))
+    resource = _RESOURCES[change.kind]
+    return any(allows_record(caller.policies, resource, action, record.labels) for action in _READ)
 
 
 async def _changes_within(

@@ -76,7 +76,10 @@ async def get(services: Services, person: Person, _: GetProjectRequest) -> GetPr
 
 async def get_me(services: Services, person: Person, _: GetMeRequest) -> GetMeResponse:
     return GetMeResponse(
-        subject=person.username, avatar_url=person.session.avatar_url, project_id=person.project_id
+        subject=person.username,
+        avatar_url=person.session.avatar_url,
+        project_id=person.project_id,
+        user_id=services.sessions.user_id(person.session),
     )
 
 
