@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -70,14 +71,19 @@ async def test_single_sign_on_in_a_browser(browser: Browser, tmp_path: Path) -> 
             await dialog.get_by_role("button", name="Add").click()
             await expect(dialog).to_have_count(0)
 
-            # A user signs in at the provider, and sees what a viewer may see.
+            # A user signs in at the provider, at first in vain, and sees what a viewer may see.
             page = user.page
-            await user.go("/login?next=/events")
+            await user.go("/events?q=image")
             await page.get_by_label("Project").fill(TEAM)
+            await page.get_by_role("link", name="Continue with").click()
+            await expect(page.get_by_role("textbox")).to_be_visible()
+            state = parse_qs(urlsplit(page.url).query)["state"][0]
+            await user.go(f"/auth/callback?state={state}&error=access_denied")
+            await expect(page.get_by_role("alert")).to_contain_text("denied the sign-in")
             await page.get_by_role("link", name="Continue with").click()
             await page.get_by_role("textbox").fill("ada")
             await page.get_by_role("button", name="Authorize", exact=True).click()
-            await expect(page).to_have_url(f"{address}/events")
+            await expect(page).to_have_url(f"{address}/events?q=image")
             navigation = page.get_by_role("navigation", name="Main")
             await expect(navigation.get_by_role("link", name="Settings")).to_be_visible()
             for hidden in ("API keys", "Audit log"):

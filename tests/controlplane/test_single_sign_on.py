@@ -15,6 +15,7 @@ from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import controlplane as config
 from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.auth.sso import providers
+from pipecd.controlplane.auth.sso.flow import LIFETIME
 from pipecd.controlplane.auth.sso.oidc import identity_of
 from pipecd.controlplane.auth.sso.requests import open_requests
 from pipecd.controlplane.auth.sso.roles import matching_groups, roles_of
@@ -45,6 +46,7 @@ from tests.controlplane.sign_in_provider import (
     sign_in_provider,
     signing_key,
 )
+from tests.skippable_clock import SkippableClock
 
 STORED, FILE, GITHUB = "stored", "file", "teams"
 
@@ -56,7 +58,14 @@ async def provider() -> AsyncIterator[SignInProvider]:
 
 
 @pytest.fixture
-async def plane(tmp_path: Path, provider: SignInProvider) -> AsyncIterator[ControlPlane]:
+def clock() -> SkippableClock:
+    return SkippableClock()
+
+
+@pytest.fixture
+async def plane(
+    tmp_path: Path, provider: SignInProvider, clock: SkippableClock
+) -> AsyncIterator[ControlPlane]:
     client = {"clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET}
     shared = [
         {"name": "company", "provider": "OIDC", "sessionTtl": 8, "oidc": {**client, "issuer": provider.url}},
@@ -93,7 +102,7 @@ async def plane(tmp_path: Path, provider: SignInProvider) -> AsyncIterator[Contr
     # Nothing is cached, so that each fault has its effect.
     settings = Settings(auth=AuthSettings(provider_max_age=0.0))
     async with control_plane(
-        tmp_path, sharedSSOConfigs=shared, projects=projects, settings=settings
+        tmp_path, clock=clock, sharedSSOConfigs=shared, projects=projects, settings=settings
     ) as running:
         project = Project(id=STORED, created_at=1, updated_at=1)
         project.static_admin.username, project.static_admin.password_hash = USER, PASSWORD_HASH
@@ -121,6 +130,7 @@ async def go_to_provider(console: Console, project: str, path: str = "/") -> str
     begun = await console.http.get(f"{console.base}/auth/login", params={"project": project, "next": path})
     assert begun.status_code == 303, begun.headers
     if not begun.headers["location"].startswith("http://127"):
+        assert begun.headers["location"] == path
         return ""
     arrived = await console.http.get(begun.headers["location"])
     back = arrived.headers["location"]
@@ -133,8 +143,8 @@ async def sign_in(console: Console, project: str, path: str = "/") -> str:
     """Sign in by the project's provider. Returns the error, or an empty string."""
     if back := await go_to_provider(console, project, path):
         response = await console.http.get(back)
+        assert response.headers["location"] == path, "also if it failed"
         if response.status_code == 302:
-            assert response.headers["location"] == path
             return ""
     return error_of(console)
 
@@ -327,6 +337,9 @@ async def test_users_of_the_same_name_see_their_own_sessions(
         assert await sign_in(second, project) == ""
         provider.claims["sub"], provider.user_id = "u2", 2
         assert await sign_in(namesake, project) == ""
+        me, same, other = [await console.call("GetMe") for console in (first, second, namesake)]
+        assert me.subject == other.subject == "ada"
+        assert me.user_id == same.user_id != other.user_id
         own = (await first.call("ListOwnSessions")).sessions
         assert len(own) == 2
         (others,) = (await namesake.call("ListOwnSessions")).sessions
@@ -341,7 +354,7 @@ async def test_faults_of_a_provider_have_a_sentence(plane: ControlPlane, provide
         for name, (fault, expected) in {**FAULTS, **EARLY_FAULTS}.items():
             provider.reset()
             fault(provider)
-            error = await sign_in(console, FILE)
+            error = await sign_in(console, FILE, "/deployments/x?stage=s&line=7#log")
             assert expected in error, (name, error)
             assert "token" not in console.http.cookies, name
         provider.reset()
@@ -379,6 +392,33 @@ async def test_a_sign_in_is_bound_to_the_browser(plane: ControlPlane, provider: 
         async with browser(plane) as victim:
             begun = await victim.http.get(f"{plane.url}/auth/login", params={"project": FILE}, headers=header)
             assert begun.status_code == 403, "other sites cannot begin a sign-in"
+
+
+@pytest.mark.parametrize(
+    "address", ["//evil.example", "/\\evil.example", "https://evil.example", "x", "/\t/x"]
+)
+async def test_a_sign_in_that_failed_leads_to_no_other_site(
+    plane: ControlPlane, provider: SignInProvider, address: str
+) -> None:
+    async with browser(plane) as console:
+        parameters = {"project": "no such project", "next": address}
+        begun = await console.http.get(f"{plane.url}/auth/login", params=parameters)
+        assert begun.headers["location"] == "/", "it did not begin"
+        state = query_of(await go_to_provider(console, FILE, address))["state"]
+        answer = {"state": state, "error": "access_denied"}
+        denied = await console.http.get(f"{plane.url}/auth/callback", params=answer)
+        assert denied.headers["location"] == "/"
+
+
+async def test_a_user_who_took_too_long_at_the_provider_returns_to_the_page(
+    plane: ControlPlane, clock: SkippableClock
+) -> None:
+    async with browser(plane) as console:
+        back = await go_to_provider(console, FILE, "/deployments/x")
+        clock.skip(LIFETIME + 1)
+        response = await console.http.get(back)
+        assert response.headers["location"] == "/deployments/x"
+        assert "took longer than 10 min" in error_of(console)
 
 
 async def _error_at(console: Console, url: str, parameters: dict[str, str] | None = None) -> str:

@@ -94,12 +94,12 @@ const explanation = (noun: string, reason: Refusal["reason"]): string =>
     : `It may have been deleted, or belong to another project, or the link to the ${noun} is incomplete.`;
 
 function WhoCanHelp() {
-  const { pathname } = useLocation();
+  const { pathname, search, hash } = useLocation();
   const project = useQuery(meQuery).data?.projectId;
   return (
     <Text inherit mt="xs">
       An administrator of the project{project && ` ${project}`} can change your roles. If it belongs to another project,{" "}
-      <Anchor component={Link} to={`/login?next=${encodeURIComponent(pathname)}`} inherit>
+      <Anchor component={Link} to={`/login?next=${encodeURIComponent(pathname + search + hash)}`} inherit>
         log in to that project
       </Anchor>
       .

@@ -21,7 +21,7 @@ from pipecd.controlplane.auth.known_browsers import KnownBrowsers
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
-from pipecd.controlplane.auth.sso.flow import LIFETIME, SingleSignOn
+from pipecd.controlplane.auth.sso.flow import COOKIE_LIFETIME, SingleSignOn, local_path
 from pipecd.controlplane.auth.sso.providers import GitHub
 from pipecd.controlplane.auth.sso.roles import NoRole
 from pipecd.controlplane.http.client_address import http_client_address
@@ -126,24 +126,24 @@ class Login:
         return JSONResponse({"title": provider.settings.title, "kind": kind}, headers=headers)
 
     async def begin(self, request: Request) -> Response:
-        """Send the browser to the provider of the project."""
+        """Send the browser to the provider of the project; afterwards, it returns to the path `next`."""
         fields: Mapping[str, object] = request.query_params
         if request.method == "POST":
             async with request.form(max_files=0, max_fields=10) as form:
                 fields = dict(form)
         project, return_path = str(fields.get("project", "")), str(fields.get("next", ""))
         if len(project) > _MAX_FIELD_LENGTH:
-            return self._reject("The name of the project is too long.")
+            return self._reject("The name of the project is too long.", local_path(return_path))
         try:
             started = await self._sso.begin(project, return_path)
         except PipecdError as error:
             log.warning("sign_in_not_started", project=project, error=str(error))
-            return self._reject(_sentence(error))
+            return self._reject(_sentence(error), local_path(return_path))
         response = RedirectResponse(started.url, status_code=303)
         response.set_cookie(
             _STATE_COOKIE,
             started.cookie,
-            max_age=LIFETIME,
+            max_age=COOKIE_LIFETIME,
             path="/auth",
             secure=self._secure,
             httponly=True,
@@ -154,16 +154,15 @@ class Login:
     async def complete(self, request: Request) -> Response:
         """The provider sends the browser here: start the session of the user."""
         peer = http_client_address(request, self._proxies)
+        cookie = request.cookies.get(_STATE_COOKIE, "")
         try:
-            session, path = await self._sso.complete(
-                request.cookies.get(_STATE_COOKIE, ""), request.query_params
-            )
+            session, path = await self._sso.complete(cookie, request.query_params)
         except PipecdError as error:
             log.warning("sign_in_failed", peer=peer, error=str(error))
             if isinstance(error, NoRole):
                 claimed = Session(project_id=error.project_id, username=error.username, roles=())
                 self._refusals.add(_actor(claimed, "sign-in", peer), "none of the user's groups has a role")
-            response = self._reject(_sentence(error))
+            response = self._reject(_sentence(error), self._sso.return_path(cookie, request.query_params))
         else:
             log.info("signed_in", project=session.project_id, username=session.username, peer=peer)
             response = await self._start_session(request, session, path)
@@ -212,8 +211,9 @@ class Login:
         log.error("sign_in_unavailable", error=str(error))
         return self._reject("The control plane cannot check the password now; try again in a moment.")
 
-    def _reject(self, message: str) -> Response:
-        response = RedirectResponse("/", status_code=303)
+    def _reject(self, message: str, path: str = "/") -> Response:
+        """Without a session, the console shows the login page, and `path` after the next attempt."""
+        response = RedirectResponse(path, status_code=303)
         response.set_cookie(
             ERROR_COOKIE,
             quote(message[:_MAX_MESSAGE_LENGTH]),

@@ -33,8 +33,11 @@ CALLBACK = "/auth/callback"
 _MAX_LENGTH = 4096
 #: Groups in a session.
 _MAX_GROUPS = 20
+#: How long the browser keeps the cookie, in seconds. After `LIFETIME` it only says where to return to.
+COOKIE_LIFETIME = 3600
 #: A path of the console: nothing that browsers take for another host.
 _PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,1000}")
+_FIRST_PAGE = "/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +89,7 @@ class SingleSignOn:
             "nonce": nonce,
             "verifier": verifier,
             "project": project_id,
-            "next": return_path if _PATH.fullmatch(return_path) else "/",
+            "next": local_path(return_path),
             "expires": int(self._clock.now()) + LIFETIME,
         }
         return Started(url=url, cookie=self._cipher.encrypt(json.dumps(fields)))
@@ -97,9 +100,10 @@ class SingleSignOn:
         Raises Unauthenticated, PermissionDenied, NotFound, Temporary or ConfigError.
         """
         fields = self._decrypt(cookie)
-        state = parameters.get("state", "")
-        if not hmac.compare_digest(state.encode(), fields["state"].encode()):
+        if not _is_answered(fields, parameters):
             raise Unauthenticated("the sign-in was not started by this browser; sign in again")
+        if int(fields["expires"]) < self._clock.now():
+            raise Unauthenticated(f"the sign-in took longer than {LIFETIME // 60} min; sign in again")
         provider = await self._require(fields["project"])
         settings, redirect_uri = provider.settings, self._redirect_uri(provider)
         if problem := parameters.get("error", ""):
@@ -121,6 +125,15 @@ class SingleSignOn:
                 settings, code, redirect_uri, fields["verifier"], fields["nonce"], parameters.get("iss")
             )
         return await self._session(fields["project"], provider, identity), fields["next"]
+
+    def return_path(self, cookie: str, parameters: Mapping[str, str]) -> str:
+        """Where a user whose sign-in failed wanted to go."""
+        try:
+            fields = self._decrypt(cookie)
+        except Unauthenticated:
+            return _FIRST_PAGE
+        # The cookie may be of a later sign-in, in another tab.
+        return fields["next"] if _is_answered(fields, parameters) else _FIRST_PAGE
 
     async def ask_again(self, session: Session, grant: Grant, store: StoreGrant) -> Session:
         """`session` with the groups, roles and grant that its user has now.
@@ -191,9 +204,18 @@ class SingleSignOn:
                 "the sign-in was not started by this browser, or it blocks cookies; sign in again"
             )
         fields: dict[str, str] = json.loads(text)
-        if int(fields["expires"]) < self._clock.now():
-            raise Unauthenticated(f"the sign-in took longer than {LIFETIME // 60} min; sign in again")
         return fields
+
+
+def local_path(path: str) -> str:
+    """`path` if it is one of the console, else that of its first page."""
+    return path if _PATH.fullmatch(path) else _FIRST_PAGE
+
+
+def _is_answered(fields: Mapping[str, str], parameters: Mapping[str, str]) -> bool:
+    """Whether the provider's answer is to the sign-in of the cookie."""
+    state = parameters.get("state", "")
+    return hmac.compare_digest(state.encode(), fields["state"].encode())
 
 
 def _bound(matched: Sequence[str], roles_by_group: Mapping[str, str]) -> tuple[str, ...]:
