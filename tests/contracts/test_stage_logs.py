@@ -47,9 +47,11 @@ async def read_all(logs: StageLogs, offset: int = 0) -> tuple[list[int], bool]:
     while True:
         page = await logs.read("d1", "s", 0, offset)
         indices += [block.index for block in page.blocks]
-        if page.completed or not page.blocks:
+        offset = page.blocks[-1].index + 1 if page.blocks else offset
+        if page.caught_up:
+            assert not (await logs.read("d1", "s", 0, offset)).blocks
             return indices, page.completed
-        offset = page.blocks[-1].index + 1
+        assert page.blocks and not page.completed
 
 
 async def chunk_count(objects: LocalStore) -> int:

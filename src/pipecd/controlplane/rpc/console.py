@@ -108,7 +108,7 @@ async def see_stage_log(
         return await deployments.get_stage_log(services, person, request)
     except NotFound:
         await ownership.get(services, person, Deployment, request.deployment_id)
-        return GetStageLogResponse()
+        return GetStageLogResponse(caught_up=True)
 
 
 async def see_live_state(

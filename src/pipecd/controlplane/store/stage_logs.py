@@ -105,9 +105,10 @@ _LEAVE_OUT = (
 
 @dataclass(frozen=True, kw_only=True)
 class LogPage:
-    """`completed`: the stage has ended, and these lines include the last one."""
+    """`caught_up`: these lines include the last one. `completed`: moreover, the log has ended."""
 
     blocks: Sequence[LogBlock]
+    caught_up: bool
     completed: bool
 
 
@@ -242,8 +243,9 @@ class StageLogs:
         if state and state.left_out_lines and state.left_out_index >= offset:
             blocks.setdefault(state.left_out_index, self._notice(state))
         page = await _in_thread_if_many(blocks, _cut, blocks, end, limit, self._settings.page_lines)
-        completed = state is not None and state.completed and len(page) == len(blocks) and not unread
-        return LogPage(blocks=page, completed=completed)
+        caught_up = len(page) == len(blocks) and not unread
+        completed = state is not None and state.completed and caught_up
+        return LogPage(blocks=page, caught_up=caught_up, completed=completed)
 
     async def read_end(
         self, deployment_id: str, stage_id: str, retried: int, max_size: int
@@ -273,7 +275,8 @@ class StageLogs:
             blocks.setdefault(state.left_out_index, self._notice(state))
         page = await _in_thread_if_many(blocks, _cut_start, blocks, max_size)
         completed = state is not None and state.completed
-        return LogPage(blocks=page, completed=completed), bool(unread) or len(page) < len(blocks)
+        has_earlier = bool(unread) or len(page) < len(blocks)
+        return LogPage(blocks=page, caught_up=True, completed=completed), has_earlier
 
     async def _find(self, this: _Log, offset: int | None) -> tuple[_State | None, list[_Range]]:
         """The state of a log, and its ranges from `offset` on; None means the last ones. Raises NotFound."""

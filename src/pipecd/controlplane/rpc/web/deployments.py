@@ -49,7 +49,7 @@ async def get_stage_log(
     page = await services.logs.read(
         request.deployment_id, request.stage_id, request.retried_count, request.offset_index
     )
-    return GetStageLogResponse(blocks=page.blocks, completed=page.completed)
+    return GetStageLogResponse(blocks=page.blocks, completed=page.completed, caught_up=page.caught_up)
 
 
 async def cancel(
