@@ -103,6 +103,8 @@ export class LiveUpdates {
   #refetchedAt = 0;
   #controller: AbortController | null = null;
   #staysConnected = false;
+  /** Ends the pause before the next attempt to open the stream. */
+  #endPause: () => void = () => undefined;
 
   constructor(
     private readonly client: QueryClient,
@@ -147,6 +149,8 @@ export class LiveUpdates {
     const connecting = setTimeout(() => {
       if (this.#connection === "connecting") this.#setConnection("polling");
     }, CONNECT_TIMEOUT_MS);
+    const onOnline = () => this.#endPause();
+    window.addEventListener("online", onOnline);
     let connectedBefore = false;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       if (!this.#staysConnected) await waitUntilVisible(signal);
@@ -156,10 +160,18 @@ export class LiveUpdates {
       }
       if (signal.aborted || this.#controller?.signal !== signal) break;
       if (this.#connection !== "lost") this.#setConnection("polling");
-      await sleep(retryDelay(attempt, Math.random()), signal);
+      await this.#pauseBeforeRetry(attempt, signal);
     }
+    window.removeEventListener("online", onOnline);
     clearInterval(poll);
     clearTimeout(connecting);
+  }
+
+  /** The pause ends when there is a sign that the control plane answers again. */
+  async #pauseBeforeRetry(attempt: number, signal: AbortSignal): Promise<void> {
+    const pause = new AbortController();
+    this.#endPause = () => pause.abort();
+    await sleep(retryDelay(attempt, Math.random()), AbortSignal.any([signal, pause.signal]));
   }
 
   /** Reads one stream to its end. Returns whether it delivered any message. */
@@ -238,7 +250,11 @@ export class LiveUpdates {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
       const remaining = await refetchQueries(this.client, keys);
-      if (this.#connection === "polling" || this.#connection === "lost") this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
+      if (this.#connection === "polling" || this.#connection === "lost") {
+        const wasLost = this.#connection === "lost";
+        this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
+        if (wasLost && !isCutOff(this.client)) this.#endPause();
+      }
       for (const queryKey of remaining) this.#stale.set(JSON.stringify(queryKey), queryKey);
       await sleep(this.#pause);
       this.#pause = Math.min(2 * this.#pause, REFETCH_PAUSE_MS.max);
@@ -287,11 +303,13 @@ function waitUntilVisible(signal: AbortSignal): Promise<void> {
 export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) { resolve(); return; }
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
+    const end = () => {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
       resolve();
-    });
+    };
+    const timer = setTimeout(end, milliseconds);
+    signal?.addEventListener("abort", end);
   });
 }
 
