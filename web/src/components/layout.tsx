@@ -21,6 +21,7 @@ import type { GetMeResponse } from "../schema/web/project_pb";
 import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
 import { ForbiddenPage } from "./forbidden-page";
+import { LeftOutParams } from "./left-out-params";
 import { Logo } from "./logo";
 import { setTitleCount } from "../title";
 import { InboxLink } from "./inbox-link";
@@ -150,6 +151,7 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
         </AppShell.Navbar>
         <AppShell.Main id="main" ref={main} tabIndex={-1}>
           <OutOfDateAlert />
+          <LeftOutParams />
           <Suspense fallback={<Loading />}>
             {forbidden ? <ForbiddenPage page={forbidden} projectId={me.projectId} /> : <Outlet />}
           </Suspense>

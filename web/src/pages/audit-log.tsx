@@ -16,6 +16,7 @@ import { RelativeTime } from "../components/time";
 import { isFiltered, withoutFilters, withParam } from "../filters";
 import { IconFileText, IconFilterOff } from "../icons";
 import type { AuditChange, AuditEntry } from "../schema/pipecd/v1/audit_pb";
+import { AUDIT, isDay } from "../page-params";
 import { key } from "../queries";
 import classes from "./audit-log.module.css";
 
@@ -114,20 +115,20 @@ function Filters() {
 
 /** The start of a day in the browser's time zone, in seconds since 1970; 0 for no day. */
 function startOfDay(day: string | null, daysLater = 0): bigint {
-  const [year = NaN, month = NaN, date = NaN] = (day ?? "").split("-").map(Number);
+  const [year = NaN, month = NaN, date = NaN] = isDay(day ?? "") ? (day ?? "").split("-").map(Number) : [];
   const seconds = new Date(year, month - 1, date + daysLater).getTime() / 1000;
   return Number.isFinite(seconds) && seconds > 0 ? BigInt(Math.floor(seconds)) : 0n;
 }
 
 function auditRequest(params: URLSearchParams) {
-  const by = params.getAll("by");
+  const by = params.getAll("by").filter((value) => AUDIT.by.includes(value));
   return {
     search: params.get("q") ?? "",
     actor: params.get("actor") ?? "",
     actorKinds: by.length > 0 ? by : params.has("actor") || params.has("id") ? [] : PEOPLE,
     recordKind: params.get("object") ?? "",
     recordId: params.get("id") ?? "",
-    operations: params.getAll("change"),
+    operations: params.getAll("change").filter((value) => AUDIT.change.includes(value)),
     since: startOfDay(params.get("from")),
     until: startOfDay(params.get("to"), 1),
     cursor: params.get("after") ?? "",

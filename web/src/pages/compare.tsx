@@ -6,6 +6,7 @@ import { lazy, Suspense } from "react";
 import { Link, useSearchParams } from "react-router";
 
 import { EmptyState } from "../components/empty-state";
+import { LinkNotice } from "../components/left-out-params";
 import { PageHeader } from "../components/page-header";
 import { RecordPage } from "../components/record-page";
 import { Section } from "../components/section";
@@ -152,7 +153,8 @@ function Logs({ before, after }: ComparisonProps) {
   const [params, setParams] = useSearchParams();
   const common = after.stages.filter(({ name }) => before.stages.some((stage) => stage.name === name));
   const names = [...new Set(common.map(({ name }) => name))];
-  const name = names.find((candidate) => candidate === params.get("stage")) ?? names.find((candidate) => candidate.includes("PLAN")) ?? names[0];
+  const requested = params.get("stage") ?? "";
+  const name = names.find((candidate) => candidate === requested) ?? names.find((candidate) => candidate.includes("PLAN")) ?? names[0];
   const [first, second] = [before, after].map(({ stages }) => stages.find((stage) => stage.name === name));
   if (!name || !first || !second) return null;
   return (
@@ -169,6 +171,11 @@ function Logs({ before, after }: ComparisonProps) {
         />
       }
     >
+      {requested && requested !== name && (
+        <LinkNotice to={{ search: withParam(params, "stage", []).toString() }}>
+          The deployments have no stage {requested.slice(0, 100)} in common. The log of {name} is shown.
+        </LinkNotice>
+      )}
       <LogDifference key={`${before.id} ${after.id} ${name}`} before={{ deploymentId: before.id, stageId: first.id }} after={{ deploymentId: after.id, stageId: second.id }} />
     </Section>
   );

@@ -12,6 +12,7 @@ import { CancelButton, SkipButton } from "../components/deployment-actions";
 import { DetailList } from "../components/detail-list";
 import { FailureAlert } from "../components/failure-alert";
 import { Labels } from "../components/labels";
+import { LinkNotice } from "../components/left-out-params";
 import { PageHeader } from "../components/page-header";
 import { Pipeline } from "../components/pipeline";
 import { RecordPage } from "../components/record-page";
@@ -48,9 +49,9 @@ export function DeploymentPage() {
 function DeploymentDetails({ deployment }: { deployment: Deployment }) {
   const [params, setParams] = useSearchParams();
   const requestedStageId = params.get("stage") ?? "";
-  const stage =
-    deployment.stages.find((candidate) => candidate.id === requestedStageId) ??
-    deployment.stages.find((candidate) => candidate.id === defaultStageId(deployment));
+  const requested = deployment.stages.find((candidate) => candidate.id === requestedStageId);
+  const stage = requested ?? deployment.stages.find((candidate) => candidate.id === defaultStageId(deployment));
+  const isUnknownStage = requestedStageId !== "" && !requested && stage !== undefined;
   const selectStage = (stageId: string) =>
     setParams((current) => withParam(withParam(current, "line", []), "stage", [stageId]), { replace: true });
   return (
@@ -73,6 +74,11 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         }
       />
       <FailureAlert deployment={deployment} />
+      {isUnknownStage && (
+        <LinkNotice to={{ search: withParam(withParam(params, "line", []), "stage", []).toString() }}>
+          This deployment has no stage {requestedStageId.slice(0, 100)}. The log of all stages is shown.
+        </LinkNotice>
+      )}
       <Section title="Pipeline" aside={deployment.stages.length > 0 && <PipelineProgress deployment={deployment} />}>
         {deployment.stages.length > 0 ? (
           <>
@@ -85,7 +91,7 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
       </Section>
       <Grid gap="lg">
         <Grid.Col span={{ base: 12, lg: stage ? 9 : 12 }}>
-          {stage && <StageSection deployment={deployment} stage={stage} />}
+          {stage && <StageSection deployment={deployment} stage={stage} allLogs={isUnknownStage} />}
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: stage ? 3 : 12 }}>
           <Details deployment={deployment} />
@@ -163,7 +169,14 @@ function NotPlanned({ deployment }: { deployment: Deployment }) {
   );
 }
 
-function StageSection({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
+interface StageSectionProps {
+  deployment: Deployment;
+  stage: PipelineStage;
+  /** Shows the log of all stages, whatever the address says. */
+  allLogs: boolean;
+}
+
+function StageSection({ deployment, stage, allLogs }: StageSectionProps) {
   const candidateUrl = stage.metadata["candidate-url"];
   const status = stageDisplay(stage);
   // The status is shown beside the name.
@@ -196,7 +209,7 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
       <AnalysisPanel stage={stage} />
       <Decisions stage={stage} />
       {canApprove(stage) && <ApprovalPanel deployment={deployment} stage={stage} />}
-      <LogView deployment={deployment} stage={stage} />
+      <LogView deployment={deployment} stage={stage} showAll={allLogs} />
     </Section>
   );
 }

@@ -17,11 +17,10 @@ import { deploymentStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names"
 import { ShortcutBar } from "../features/favourites/shortcut-bar";
 import { deploymentFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
 import { kindOptions } from "../kinds";
+import { WAITING } from "../page-params";
 import { applicationQuery, deploymentsQuery, pipedsQuery, runningDeploymentsQuery } from "../queries";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 
-/** Of the list's filter: no status of a deployment, but of its stages. */
-const WAITING = "waiting-for-approval";
 const STATUSES = Object.values(DeploymentStatus).filter((value) => typeof value === "number");
 const STATUS_OPTIONS = [
   { value: WAITING, label: WAITING_FOR_APPROVAL.text },

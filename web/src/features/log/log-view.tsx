@@ -25,12 +25,14 @@ interface LogViewProps {
   deployment: Deployment;
   /** The stage that is selected. */
   stage: PipelineStage;
+  /** Shows the log of all stages, also if the URL does not say so. */
+  showAll: boolean;
 }
 
 /** Needs a key of the deployment. */
-export function LogView({ deployment, stage }: LogViewProps) {
+export function LogView({ deployment, stage, showAll }: LogViewProps) {
   const [params, setParams] = useSearchParams();
-  const all = params.get("log") === ALL;
+  const all = showAll || params.get("log") === ALL;
   const stages = useMemo(() => (all ? shownStages(deployment.stages) : [stage]), [all, deployment, stage]);
   const logs = useStageLogs(
     deployment.id,
@@ -43,7 +45,14 @@ export function LogView({ deployment, stage }: LogViewProps) {
     [stages, logs],
   );
   const choose = (value: string) =>
-    setParams((current) => withParam(withParam(current, "line", []), "log", value === ALL ? [ALL] : []), { replace: true });
+    setParams(
+      (current) => {
+        const next = withParam(withParam(current, "line", []), "log", value === ALL ? [ALL] : []);
+        // Of a stage that the deployment does not have, there is no log.
+        return showAll ? withParam(next, "stage", [stage.id]) : next;
+      },
+      { replace: true },
+    );
   const linksToError = params.get("line") === "error";
   return (
     // The key resets position and search when another log is shown.

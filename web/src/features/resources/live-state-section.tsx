@@ -58,6 +58,11 @@ export function LiveState({ application }: { application: Application }) {
   );
 }
 
+const VIEWS = [
+  { value: "tree", label: "Tree" },
+  { value: "list", label: "List" },
+];
+
 interface ResourcesProps {
   application: Application;
   resources: readonly Resource[];
@@ -68,7 +73,7 @@ interface ResourcesProps {
 function Resources({ application, resources, health }: ResourcesProps) {
   const [params, setParams] = useSearchParams();
   const narrow = useMediaQuery("(max-width: 48em)", false, { getInitialValueInEffect: false });
-  const view = params.get("view") ?? (narrow ? "list" : "tree");
+  const view = VIEWS.find(({ value }) => value === params.get("view"))?.value ?? (narrow ? "list" : "tree");
   const selectedId = params.get("resource");
   const [filter, setFilter] = useState<TreeFilter>({ search: "", health: new Set() });
   const { state, toggle, setMode } = useOpenNodes(resources, selectedId);
@@ -104,10 +109,7 @@ function Resources({ application, resources, health }: ResourcesProps) {
         <SegmentedControl
           size="xs"
           aria-label="View"
-          data={[
-            { value: "tree", label: "Tree" },
-            { value: "list", label: "List" },
-          ]}
+          data={VIEWS}
           value={view}
           onChange={(value) => setParam("view", value)}
         />
