@@ -149,6 +149,11 @@ export class LiveUpdates {
     const connecting = setTimeout(() => {
       if (this.#connection === "connecting") this.#setConnection("polling");
     }, CONNECT_TIMEOUT_MS);
+    // Also while a stream does not end at once.
+    signal.addEventListener("abort", () => {
+      clearInterval(poll);
+      clearTimeout(connecting);
+    });
     const onOnline = () => this.#endPause();
     window.addEventListener("online", onOnline);
     let connectedBefore = false;
@@ -163,8 +168,6 @@ export class LiveUpdates {
       await this.#pauseBeforeRetry(attempt, signal);
     }
     window.removeEventListener("online", onOnline);
-    clearInterval(poll);
-    clearTimeout(connecting);
   }
 
   /** The pause ends when there is a sign that the control plane answers again. */
