@@ -97,7 +97,7 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
       </a>
       <AppShell
         header={{ height: 56 }}
-        navbar={{ width: 216, breakpoint: "sm", collapsed: { mobile: !opened } }}
+        navbar={{ width: 232, breakpoint: "sm", collapsed: { mobile: !opened } }}
         padding={{ base: "md", md: "xl" }}
       >
         <AppShell.Header px="md" bg="var(--surface)">

@@ -21,12 +21,12 @@ import { key } from "../queries";
 import classes from "./audit-log.module.css";
 
 const ENTRIES_PER_PAGE = 50;
-/** Of whom entries are shown: without a choice, those of people. Agents and jobs write most of the log. */
+/** Of whom entries are shown: without a choice, those of people. Pipeds and jobs write most of the log. */
 const ACTORS = [
   { value: "person", label: "People" },
   { value: "api_key", label: "API keys" },
   { value: "operator", label: "Operators" },
-  { value: "piped", label: "Agents" },
+  { value: "piped", label: "Pipeds" },
   { value: "job", label: "Jobs" },
 ];
 const PEOPLE = ["person", "api_key", "operator"];

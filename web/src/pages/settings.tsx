@@ -84,7 +84,7 @@ function ProjectSection({ project, readOnly }: SectionProps) {
     <Section title="Project">
       <form onSubmit={submit}>
         <Stack gap="sm" maw={560}>
-          <TextInput label="ID" value={project.id} readOnly description="Agents and keys belong to it; it never changes." />
+          <TextInput label="ID" value={project.id} readOnly description="Pipeds and keys belong to it; it never changes." />
           <TextInput
             label="Description"
             value={description}
