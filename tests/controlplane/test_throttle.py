@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from pipecd.controlplane.http.throttle import Attempt, Throttle
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store, sign_in_failures, tables
-from tests.contracts.conftest import empty_postgres_url as empty_postgres_url
+from tests.contracts.conftest import migrated_postgres as migrated_postgres
+from tests.contracts.conftest import migrated_postgres_url as migrated_postgres_url
 from tests.contracts.conftest import postgres_url as postgres_url
 from tests.contracts.conftest import store as store
 from tests.contracts.conftest import url as url
