@@ -57,13 +57,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("mariadb")
     data, socket = folder / "data", folder / "s"
     user = f"--user={'root' if os.geteuid() == 0 else os.environ.get('USER', '')}"
+    # At its start, a server removes the temporary tables of all others that have the same folder for them.
+    environment = {**os.environ, "TMPDIR": str(folder)}
     install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", user]
     install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
-    subprocess.run(install, check=True, capture_output=True, timeout=300)
+    subprocess.run(install, check=True, capture_output=True, timeout=300, env=environment)
     start = [program, "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking", user]
     start += [f"--pid-file={folder}/pid", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(start, stderr=log)
+        process = subprocess.Popen(start, stderr=log, env=environment)
     ping = ["mariadb-admin", "--no-defaults", f"--socket={socket}", "--user=root", "--wait=120", "ping"]
     try:
         subprocess.run(ping, check=True, capture_output=True, timeout=300)
