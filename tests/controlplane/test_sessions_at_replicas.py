@@ -156,9 +156,9 @@ async def test_guesses_at_all_replicas_are_counted_together(replicas: Replicas) 
             assert "Too many failed attempts" in await guess(console, PASSWORD)
 
 
-async def test_a_stream_at_another_replica_ends_with_its_role(replicas: Replicas) -> None:
+async def test_a_stream_at_another_replica_follows_its_roles(replicas: Replicas) -> None:
     """At once: what the stream reads then is not the role before the change."""
-    admin, there = Console(replicas.here.url), replicas.there
+    admin, there, store = Console(replicas.here.url), replicas.there, replicas.here.server.services.store
     colleague = await there.server.services.sessions.start(
         Session(project_id=TEAM, username="ann", roles=("watcher",)), by=TESTER
     )
@@ -167,8 +167,17 @@ async def test_a_stream_at_another_replica_ends_with_its_role(replicas: Replicas
         stub = ConsoleServiceStub(channel)
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
         assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
-        await admin.call("DeleteProjectRBACRole", name="watcher")
-        with pytest.raises(aio.AioRpcError, match="PERMISSION_DENIED"):
+
+        async def reported(last: str) -> set[int]:
+            """The kinds of changes until that of `last`, after a change of an application."""
+            await store.announce("application", project_id=TEAM, id="a")
+            await store.announce("project", project_id=TEAM, id=last)
+            kinds: set[int] = set()
             async with asyncio.timeout(60):
-                while await stream.read() is not aio.EOF:
-                    pass
+                while (change := await read(stream)).id != last:
+                    kinds.add(change.kind)
+            return kinds
+
+        assert ConsoleChange.APPLICATION in await reported("before")
+        await admin.call("DeleteProjectRBACRole", name="watcher")
+        assert ConsoleChange.APPLICATION not in await reported("after")

@@ -117,7 +117,7 @@ async def test_an_idle_agent_is_unhealthy_after_three_minutes_without_the_contro
         await client.call(client.piped.ReportStat, ReportStatRequest())
     assert not await check()
     await clock.advance(1)
-    assert await check() == "the control plane at control-plane.example has been unreachable for 180 s"
+    assert await check() == "the control plane at control-plane.example:443 has been unreachable for 180 s"
     active.add("d")
     assert not await check(), "a health check would interrupt the stage"
     active.clear()

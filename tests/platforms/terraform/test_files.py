@@ -346,7 +346,7 @@ async def test_the_first_application_of_the_guide_is_planned(tmp_path: Path) -> 
     (main,) = re.findall(r"```hcl\n(.*?)```", section, re.DOTALL)
     (file,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     main = main.replace("/var/lib/piped", str(tmp_path))
-    async with shop_runner(tmp_path, "", file=file, **{"main.tf": main}) as runner:
+    async with shop_runner(tmp_path, "", file=file, files={"main.tf": main}) as runner:
         outcome = await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
     assert isinstance(outcome, Done)
     assert outcome.note == "1 to add, 0 to change, 0 to destroy"
