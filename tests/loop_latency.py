@@ -12,7 +12,7 @@ cannot run although its thread does nothing.
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -45,6 +45,18 @@ async def loop_latency() -> AsyncIterator[Latency]:
     finally:
         task.cancel()
         gc.unfreeze()
+
+
+async def run_beside_loop(work: Callable[[], object]) -> None:
+    """Run `work` in a thread, which sends requests to a server of this loop, and assert the latency."""
+    # What Hypothesis leaves would be collected in the thread of the loop.
+    gc.disable()
+    try:
+        async with loop_latency() as latency:
+            await asyncio.to_thread(work)
+    finally:
+        gc.enable()
+    assert latency.longest < LIMIT
 
 
 async def _measure(latency: Latency) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.actors import TESTER
+from tests.controlplane.console_changes import kinds_reported
 from tests.controlplane.server_fixture import (
     PASSWORD,
     PASSWORD_HASH,
@@ -138,16 +140,7 @@ async def test_an_open_stream_ends_with_its_session_and_follows_its_roles(plane:
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
         assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
 
-        async def reported(last: str) -> set[int]:
-            """The kinds of changes until that of `last`, after a change of an application."""
-            await services.store.announce("application", project_id=STORED, id="a")
-            await services.store.announce("project", project_id=STORED, id=last)
-            kinds: set[int] = set()
-            async with asyncio.timeout(8):
-                while (change := await read(stream)).id != last:
-                    kinds.add(change.kind)
-            return kinds
-
+        reported = partial(kinds_reported, stream, services.store, STORED, within=8)
         assert ConsoleChange.APPLICATION in await reported("before")
         await admin.call("DeleteProjectRBACRole", name="watcher")
         assert ConsoleChange.APPLICATION not in await reported("after")

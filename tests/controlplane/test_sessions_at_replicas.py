@@ -25,6 +25,7 @@ from tests.actors import TESTER
 from tests.contracts.conftest import empty_postgres_url as empty_postgres_url
 from tests.contracts.conftest import postgres_url as postgres_url
 from tests.contracts.test_notifications import wait_until_listening
+from tests.controlplane.console_changes import kinds_reported
 from tests.controlplane.server_fixture import (
     PASSWORD,
     PASSWORD_HASH,
@@ -168,16 +169,7 @@ async def test_a_stream_at_another_replica_follows_its_roles(replicas: Replicas)
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
         assert (await read(stream)).kind == ConsoleChange.HEARTBEAT
 
-        async def reported(last: str) -> set[int]:
-            """The kinds of changes until that of `last`, after a change of an application."""
-            await store.announce("application", project_id=TEAM, id="a")
-            await store.announce("project", project_id=TEAM, id=last)
-            kinds: set[int] = set()
-            async with asyncio.timeout(60):
-                while (change := await read(stream)).id != last:
-                    kinds.add(change.kind)
-            return kinds
-
+        reported = partial(kinds_reported, stream, store, TEAM, within=60)
         assert ConsoleChange.APPLICATION in await reported("before")
         await admin.call("DeleteProjectRBACRole", name="watcher")
         assert ConsoleChange.APPLICATION not in await reported("after")
