@@ -523,6 +523,7 @@ def test_the_store_accepts_only_complete_providers() -> None:
         ("sharedSSOConfigs: [{name: a, provider: GITHUB, github: {clientId: x}}]", "clientSecretFile"),
         ("projects: [{id: p, sharedSSOName: a}]", "contains no a"),
         ("projects: [{id: p, userGroups: [{ssoGroup: a, role: Dev}]}]", "unknown role Dev; use one of Admin"),
+        ("projects: [{id: p, userGroups: a}]", r"4: spec\.projects\[0\]\.userGroups: is not a list"),
         (
             "projects: [{id: p, userGroups: [{ssoGroup: a, role: Admin}, {ssoGroup: a, role: Viewer}]}]",
             "twice",

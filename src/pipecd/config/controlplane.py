@@ -8,7 +8,7 @@ supported raise a ConfigError at startup.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote, urlsplit
 
 from pydantic import (
@@ -19,7 +19,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, InitErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from pipecd.config.decode import (
     LenientModel,
@@ -264,10 +265,15 @@ def _mappings(data: Any, key: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield index, item
 
 
+#: Pydantic also raises errors of other types, such as that of a text instead of a list.
+_PREDEFINED_ERRORS = frozenset(get_args(ErrorType))
+
+
 def _raised_again(detail: ErrorDetails) -> InitErrorDetails:
-    return InitErrorDetails(
-        type=detail["type"], loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {})
-    )
+    kind: Any = detail["type"]
+    if kind not in _PREDEFINED_ERRORS:
+        kind = PydanticCustomError(kind, "{message}", {"message": detail["msg"]})
+    return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {}))
 
 
 class NotificationSettings(StrictModel):
