@@ -106,8 +106,8 @@ class Watchdog:
             elif blocked_since is not None and ran_at > blocked_since:
                 seconds = ran_at - blocked_since
                 BLOCKED_SECONDS.inc(seconds)
-                self._last = Blocked(ended_at=ran_at, seconds=seconds)
                 log.warning("event_loop_unblocked", seconds=round(seconds, 1))
+                self._last = Blocked(ended_at=ran_at, seconds=seconds)
                 blocked_since = None
 
 
