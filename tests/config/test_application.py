@@ -183,6 +183,25 @@ def test_an_error_names_file_line_key_and_remedy(body: str, message: str) -> Non
     assert message in str(caught.value)
 
 
+def test_misspelled_keys_of_a_stage_are_found() -> None:
+    """They are no errors, as in PipeCD; the log of the stage names them."""
+    stages = """
+pipeline:
+  stages:
+    - name: PROMOTE
+      timeuot: 5m
+      with: {percnt: 10}
+    - name: SCRIPT_RUN
+      with: {run: make, skipOn: {paths: [docs/**]}}
+"""
+    config = load(app(stages))
+    assert {*config.ignored_keys} == {0}
+    assert {(place.key, place.line, reason) for place, reason in config.ignored_keys[0]} == {
+        ("spec.pipeline.stages[0].timeuot", 7, "unknown key; did you mean timeout?"),
+        ("spec.pipeline.stages[0].with.percnt", 8, "unknown key; did you mean percent?"),
+    }
+
+
 def test_a_stage_of_a_deployed_file_may_be_unknown() -> None:
     """Another version of the agent deployed it; a rollback needs its other fields."""
     body = "name: shop\npipeline: {stages: [{name: VERIFY, with: {duration: 5m}}, {name: WAIT}]}"

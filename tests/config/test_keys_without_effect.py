@@ -33,6 +33,10 @@ spec:
     - name: one
       type: LAMBDA
       config: {region: eu-west-1, awsAPIPollingInterval: 5s, regoin: x}
+  analysisProviders:
+    - name: metrics
+      type: PROMETHEUS
+      config: {address: "https://prometheus.example.com", usernamFile: x}
 """
 
 
@@ -48,6 +52,7 @@ def test_the_agent_names_keys_without_effect() -> None:
         ("spec.git.host", 10): "the SSH key is offered to every host",
         (f"{config}.awsAPIPollingInterval", 16): "the agent chooses its polling intervals",
         (f"{config}.regoin", 16): "unknown key; did you mean region?",
+        ("spec.analysisProviders[0].config.usernamFile", 20): "unknown key; did you mean usernameFile?",
     }
 
 

@@ -265,7 +265,7 @@ async def test_a_changed_static_admin_in_the_configuration_leaves_a_row(tmp_path
     (row, _) = started
     assert (row.actor_kind, row.actor_id, row.action, row.address) == ("operator", "operator", "start", "")
     assert json.loads(row.after)["static_admin.password_hash"] == MASK
-    password_hash = "$argon2id$of-another-password"
+    password_hash = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA"
     projects = [
         {"id": PROJECT, "staticAdmin": {"username": USER, "passwordHash": password_hash}},
         {"id": "other", "staticAdmin": {"username": "eve", "passwordHash": password_hash}},

@@ -63,6 +63,7 @@ def command(folder: Path) -> list[str]:
         (VALID_CONFIG.replace("datastore:", "datastor:"), "cp.yaml:9: spec.datastor"),
         (VALID_CONFIG + "  projects: []\n", "projects"),
         (VALID_CONFIG.replace("$argon2", "plain"), "pipecd hash-password"),
+        (VALID_CONFIG.replace(PASSWORD_HASH, PASSWORD_HASH[:30]), "not a complete hash"),
         ("a: [", "cp.yaml:"),
         ("", "cp.yaml"),
     ],

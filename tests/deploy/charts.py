@@ -31,7 +31,7 @@ spec:
   address: https://pipecd.example.com
   projects:
     - id: shop
-      staticAdmin: {username: admin, passwordHash: $argon2id$hash}
+      staticAdmin: {username: admin, passwordHash: '$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA'}
 """
 #: The least that each chart needs.
 VALUES: dict[str, dict[str, Any]] = {

@@ -209,6 +209,20 @@ class _ConstantRetry(Retry):
             yield 3600.0
 
 
+async def test_the_log_of_a_stage_names_its_keys_without_effect(
+    tmp_path: Path, recorder: Recorder, clone: Clone
+) -> None:
+    file = pipeline({"name": "WAIT", "with": {"duraton": "1h", "duration": "1s"}})
+    commit = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": file})
+    async with agent(tmp_path, recorder, remote=clone.remote, commit=commit) as process:
+        await process.call(planned_stage(file))
+        await process.services.logs.flush()
+    assert any(
+        "spec.pipeline.stages[0].with.duraton has no effect: unknown key; did you mean duration?" in line
+        for line in recorder.lines()
+    )
+
+
 STORED: Mapping[str, Mapping[str, str]] = {
     "a timeout of its own": {"timeout": "90s"},
     "none": {},

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
-from pipecd.config.decode import LenientModel, StrictModel, decode
+from pipecd.config.decode import LenientModel, StrictModel, decode, keys_without_effect, value_of
 from pipecd.config.document import Document, parse
 from pipecd.config.document import Path as KeyPath
 from pipecd.config.event_watcher import EventWatch
@@ -297,6 +297,10 @@ class ApplicationConfig:
     spec: Any
     #: The file's lines by path; empty if it was not read from a file.
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False, compare=False)
+    #: Index of a stage in the pipeline → the place of each of its keys that has no effect, and why.
+    ignored_keys: Mapping[int, Sequence[tuple[Place, str]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def place(self, *path: str | int) -> Place:
         """Where the key `path` is, or the nearest one above it, such as `("spec", "input", "namespace")`."""
@@ -332,7 +336,9 @@ def load(
     spec = spec.model_copy(update={"pipeline": stages.decode(spec.pipeline)})
     for error in () if deployed else application_types.check(spec):
         raise ConfigError(error.what, remedy=error.remedy, place=document.place(("spec", *error.path)))
-    return ApplicationConfig(kind=kind, file=file, spec=spec, lines=document.lines)
+    return ApplicationConfig(
+        kind=kind, file=file, spec=spec, lines=document.lines, ignored_keys=stages.ignored_keys(spec.pipeline)
+    )
 
 
 def auto_rollback(spec: ApplicationSpec, *, default: bool) -> bool:
@@ -426,6 +432,20 @@ class _StageDecoder:
                 raise ConfigError(f"two stages have the id {stage.id!r}", place=place)
             stages.append(stage)
         return pipeline.model_copy(update={"stages": tuple(stages)})
+
+    def ignored_keys(self, pipeline: Pipeline | None) -> Mapping[int, Sequence[tuple[Place, str]]]:
+        """The keys of each stage of the decoded `pipeline` that have no effect, such as misspelled ones."""
+        raw_stages = value_of(value_of(self._document.spec, "pipeline"), "stages") or ()
+        found = {}
+        for index, stage in enumerate(pipeline.stages if pipeline else ()):
+            path = ("spec", "pipeline", "stages", index)
+            keys = list(keys_without_effect(StageConfig, raw_stages[index], self._document, path))
+            if options := self._options.get(stage.name):
+                raw_options = value_of(raw_stages[index], "with")
+                keys += keys_without_effect(options, raw_options, self._document, (*path, "with"))
+            if keys:
+                found[index] = keys
+        return found
 
     def _decode_stage(self, raw: StageConfig, index: int, path: tuple[str | int, ...]) -> StageConfig:
         try:

@@ -5,6 +5,7 @@ Contains PipeCD's fields, and additional ones: the embedded datastore (`SQLITE`,
 supported raise a ConfigError at startup.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -139,6 +140,12 @@ class Cache(LenientModel):
     """Not used: nothing is cached for a configured time. Accepted for compatibility with PipeCD."""
 
 
+_PASSWORD_HASH = re.compile(
+    r"\$argon2(?:id|i|d)(?:\$v=\d+)?\$m=\d+,t=\d+,p=\d+(?:\$[A-Za-z0-9+/]+){2}"
+    r"|\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}"
+)
+
+
 class StaticAdmin(StrictModel):
     username: str = Field(min_length=1)
     """User name for signing in."""
@@ -147,8 +154,10 @@ class StaticAdmin(StrictModel):
 
     @model_validator(mode="after")
     def _is_a_hash(self) -> Self:
-        if not self.password_hash.startswith(("$argon2", "$2a$", "$2b$", "$2y$")):
-            raise ValueError("passwordHash is not a hash: create one with `pipecd hash-password`")
+        if not _PASSWORD_HASH.fullmatch(self.password_hash):
+            raise ValueError(
+                "passwordHash is not a complete hash: write the output of `pipecd hash-password`"
+            )
         return self
 
 

@@ -90,6 +90,12 @@ def keys_without_effect(
                 yield from keys_without_effect(part, value, document, (*path, str(key)))
 
 
+def value_of(data: Any, key: str) -> Any:
+    """The value of `key` in a mapping of a file, in any spelling that `decode` accepts; None without one."""
+    items = data.items() if isinstance(data, Mapping) else ()
+    return next((value for name, value in items if str(name).lower() == key.lower()), None)
+
+
 def normalize_keys(model: type[BaseModel], data: Any) -> Any:
     """`data` with its keys in the spelling of `model`, where they differ only in case."""
     if not isinstance(data, Mapping):

@@ -2,19 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
-
-from pipecd.config import piped
 from pipecd.platforms.registry import load_platform
 from tests.platforms.aws.stage_runner import load_source
 
 GUIDES = Path(__file__).parents[3] / "docs/guide"
 #: A file name in backticks at the start of a line, followed by a code block.
 _EXAMPLE = re.compile(r"^`([\w./]+)`[^\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_PROVIDERS = re.compile(r"^```yaml\n(platformProviders:.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def write_examples(guide: str, folder: Path) -> None:
@@ -45,19 +39,3 @@ async def test_the_guide_to_ecs(tmp_path: Path) -> None:
     (task / "taskdef.json").write_text((tmp_path / "taskdef.json").read_text())
     standalone = await load_platform("ECS").load_desired_state(load_source(load_platform("ECS"), task))
     assert standalone.service is None and standalone.input.run_standalone_task
-
-
-@pytest.mark.parametrize("guide", ["lambda.md", "ecs.md"])
-def test_the_platform_providers_of_the_guides(guide: str) -> None:
-    (text,) = _PROVIDERS.findall((GUIDES / guide).read_text())
-    spec = {
-        "projectID": "shop",
-        "pipedID": "piped",
-        "pipedKeyData": "a2V5",
-        "apiAddress": "localhost:443",
-        **yaml.safe_load(text),
-    }
-    document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": spec}
-    (provider,) = piped.load(yaml.safe_dump(document), "piped.yaml").providers
-    config: Any = load_platform(provider.type).provider.model_validate(provider.config)
-    assert config.region == "eu-central-1"

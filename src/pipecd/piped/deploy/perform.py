@@ -273,6 +273,8 @@ class StageRun:
                 deployment.git_path, deployment.trigger.commit.hash
             )
             self._settings = _stage_config(config, stage)
+            for place, reason in config.ignored_keys.get(stage.index, ()):
+                self.log.info(f"{place} has no effect: {reason}")
         return self._settings
 
     def _timeout(self, stage: Stage) -> float:
