@@ -183,6 +183,12 @@ def test_an_error_names_file_line_key_and_remedy(body: str, message: str) -> Non
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["CloudRunApp", "CLOUDRUN"])
+def test_a_chain_names_a_kind_as_files_or_as_pipecd_do(kind: str) -> None:
+    spec = load(app(f"postSync: {{chain: {{applications: [{{kind: {kind}}}]}}}}")).spec
+    assert spec.post_sync.chain.applications[0].kind == "CLOUDRUN"
+
+
 def test_misspelled_keys_of_a_stage_are_found() -> None:
     """They are no errors, as in PipeCD; the log of the stage names them."""
     stages = """

@@ -43,6 +43,13 @@ FILES = {
     "piped.yaml": PIPED,
     "url.yaml": PIPED.replace("127.0.0.1:1", "https://cd.example.com:443/"),
     "no-key.yaml": PIPED.replace("pipedKeyData: aDdLcTJtWnhWOVR3", "pipedKeyFile: nowhere"),
+    "id.yaml": PIPED.replace("pipedID: a", "pipedID: 7a1c…"),
+    "other-key.yaml": PIPED.replace("pipedKeyData: aDdLcTJtWnhWOVR3", "pipedKeyFile: two-words"),
+    "hook.yaml": PIPED
+    + "  notifications: {receivers: [{name: ops, webhook: {url: 'https://x', signingKeyFile: nowhere}}]}\n",
+    "pair.yaml": PIPED
+    + "  secretManagement: {type: KEY_PAIR, config: {privateKeyFile: key, publicKeyFile: key}}\n",
+    "two-words": "two words",
     "ssh.yaml": PIPED + "  git: {sshKeyFile: nowhere}\n",
     "type.yaml": PIPED + "  platformProviders:\n    - {name: tf, type: TERRAFROM}\n",
     "region.yaml": PIPED + "  platformProviders:\n    - {name: ecs, type: ECS}\n",
@@ -104,6 +111,19 @@ CASES = [
     (
         f"{AGENT} --config-file=no-key.yaml",
         "nowhere: spec.pipedKeyFile: the key cannot be read.*; write the key",
+    ),
+    (f"{AGENT} --config-file=id.yaml", "id.yaml:5: spec.pipedID: contains .*: copy it from the console"),
+    (
+        f"{AGENT} --config-file=other-key.yaml",
+        "two-words: spec.pipedKeyFile: the key is not one line of ASCII characters.*; copy it",
+    ),
+    (
+        f"{AGENT} --config-file=hook.yaml",
+        "spec.notifications: the receiver ops: signingKeyFile: nowhere cannot be read: .*; specify",
+    ),
+    (
+        f"{AGENT} --config-file=pair.yaml",
+        "key: spec.secretManagement.config.privateKeyFile: the private key .* is not an RSA key.*; generate",
     ),
     (f"{AGENT} --config-file=ssh.yaml", "nowhere: spec.git.sshKeyFile: the SSH key cannot be read.*; make"),
     (

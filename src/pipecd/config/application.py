@@ -112,9 +112,14 @@ class ChainMatcher(StrictModel):
     name: str = ""
     """Only the application with this name."""
     kind: str = ""
-    """Only applications of this kind, such as `ECSApp`."""
+    """Only applications of this kind: `ECSApp`, as in their files, or `ECS`, as in PipeCD."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
     """Only applications with all of these labels."""
+
+    @field_validator("kind")
+    @classmethod
+    def _name_of_the_kind(cls, value: str) -> str:
+        return value.removesuffix("App").upper() if value.endswith("App") else value
 
     @model_validator(mode="after")
     def _has_criterion(self) -> Self:

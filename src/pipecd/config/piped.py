@@ -266,12 +266,23 @@ def _host_and_port(address: str) -> str:
     return address
 
 
+def _is_sendable(text: str) -> bool:
+    """Whether a header can contain it, as gRPC requires of each part of the credential."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _identifier(value: str) -> str:
+    if not _is_sendable(value):
+        raise ValueError("contains spaces or characters outside of ASCII: copy it from the console")
+    return value
+
+
 class Access(LenientModel):
     """The fields needed to connect to the control plane as an agent; the only ones the launcher reads."""
 
-    project_id: str = Field(min_length=1, alias="projectID")
+    project_id: Annotated[str, AfterValidator(_identifier)] = Field(min_length=1, alias="projectID")
     """Id of the project that the agent belongs to."""
-    piped_id: str = Field(min_length=1, alias="pipedID")
+    piped_id: Annotated[str, AfterValidator(_identifier)] = Field(min_length=1, alias="pipedID")
     """Id of the agent, shown by the console when the agent is registered."""
     piped_key_file: str = ""
     """Path of a file that contains the agent's key."""
@@ -366,15 +377,30 @@ def load_access(text: str, file: str) -> Access:
 def piped_key(spec: Access) -> str:
     """The agent's key, from the file or the data, without surrounding whitespace. Raises ConfigError."""
     if spec.piped_key_data:
-        return decode_base64(spec.piped_key_data, "spec.pipedKeyData").strip()
+        return _checked_key(
+            decode_base64(spec.piped_key_data, "spec.pipedKeyData"),
+            Place("the agent's file", key="spec.pipedKeyData"),
+        )
+    place = Place(spec.piped_key_file, key="spec.pipedKeyFile")
     try:
-        return Path(spec.piped_key_file).read_text().strip()
-    except OSError as error:
+        return _checked_key(Path(spec.piped_key_file).read_text(), place)
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the key cannot be read: {error.strerror}",
+            f"the key cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
             remedy="write the key shown by the console to this file",
-            place=Place(spec.piped_key_file, key="spec.pipedKeyFile"),
+            place=place,
         ) from error
+
+
+def _checked_key(text: str, place: Place) -> str:
+    key = text.strip()
+    if not key or not _is_sendable(key):
+        raise ConfigError(
+            "the key is not one line of ASCII characters without spaces",
+            remedy="copy it from the console again",
+            place=place,
+        )
+    return key
 
 
 _SECRET_WORDS = ("password", "token", "key", "hookurl", "signature", "credentials", "serviceaccount")

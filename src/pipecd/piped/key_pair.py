@@ -30,7 +30,15 @@ def load_key_pair(spec: PipedSpec) -> KeyPair | None:
     config = spec.secret_management.config
     private = _read_key(config.private_key_file, config.private_key_data, "privateKey")
     public = _read_key(config.public_key_file, config.public_key_data, "publicKey")
-    decryptor = Decryptor(private.encode())
+    try:
+        decryptor = Decryptor(private.encode())
+    except ConfigError as error:
+        place = Place(config.private_key_file, key=f"{_KEY}.privateKeyFile")
+        raise ConfigError(
+            error.what if config.private_key_file else f"{_KEY}.privateKeyData: {error.what}",
+            remedy=error.remedy,
+            place=place if config.private_key_file else None,
+        ) from None
     try:
         decryptor.decrypt(encrypt(public, _PROBE))
     except ConfigError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipecd.clock import Clock
 from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec
+from pipecd.errors import ConfigError
 from pipecd.model.notification import NotificationEvent
 from pipecd.notify.message import Message, message_of
 from pipecd.notify.opening import open_receiver, takes_pipecd_json
@@ -48,7 +49,11 @@ def configured_receivers(
     ) as outbox:
         sinks = {}
         for receiver in receivers:
-            sinks[receiver.name], secrets = open_receiver(receiver, outbox, clock)
+            try:
+                sinks[receiver.name], secrets = open_receiver(receiver, outbox, clock)
+            except ConfigError as error:
+                what = f"spec.notifications: the receiver {receiver.name}: {error.what}"
+                raise ConfigError(what, remedy=error.remedy, place=error.place) from error
             # Secrets in files are not known from the agent's file.
             for secret in secrets:
                 add_secret(secret)
