@@ -107,6 +107,18 @@ async def test_attachments_are_rendered_after_secrets_and_contain_them(repo: App
     assert content == f"config: |\n  key={SECRET}\n  end\nkey: {SECRET}"
 
 
+async def test_a_file_may_contain_a_secret_and_an_attachment_and_be_named_for_both(
+    repo: AppRepository,
+) -> None:
+    (content,) = await repo.render(
+        {"shop/note": "hello", "shop/x": "{{ .attachment.note }} {{ .encryptedSecrets.key }}"},
+        "x",
+        encryption={"encryptedSecrets": {"key": repo.encrypt(SECRET)}, "decryptionTargets": ["x"]},
+        attachment={"sources": {"note": "note"}, "targets": ["x"]},
+    )
+    assert content == f"hello {SECRET}"
+
+
 async def test_every_form_of_a_secret_is_masked(repo: AppRepository) -> None:
     encoded = base64.b64encode(b"encoded before encryption").decode()
     template = (

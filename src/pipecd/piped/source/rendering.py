@@ -7,7 +7,7 @@ user; nothing outside the application's directory is read or written.
 
 import base64
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 from pipecd.config.application import ApplicationConfig
@@ -35,8 +35,12 @@ class Renderer:
         values: Values = {}
         if spec.encryption:
             values["encryptedSecrets"] = self._decrypt_all(spec.encryption.encrypted_secrets, files)
+            # A file in both lists is rendered once, with both.
+            both = (
+                {*spec.attachment.targets} - {*spec.attachment.sources.values()} if spec.attachment else set()
+            )
             self._render_targets(
-                spec.encryption.decryption_targets, values, files, "encryption.decryptionTargets"
+                spec.encryption.decryption_targets, values, files, "encryption.decryptionTargets", skip=both
             )
         if spec.attachment:
             sources = spec.attachment.sources
@@ -65,8 +69,18 @@ class Renderer:
             self._register_secret(form)
         return text
 
-    def _render_targets(self, targets: Sequence[str], values: Values, files: "_Files", key: str) -> None:
+    def _render_targets(
+        self,
+        targets: Sequence[str],
+        values: Values,
+        files: "_Files",
+        key: str,
+        *,
+        skip: Set[str] = frozenset(),
+    ) -> None:
         for number, name in enumerate(targets):
+            if name in skip:
+                continue
             path: Sequence[str | int] = [*key.split("."), number]
             rendered = render(files.read(name, path), values, files.display_path(name))
             # An attachment is not a secret; secrets inside it were registered when they were rendered.
