@@ -5,15 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
@@ -24,16 +15,6 @@ from pipecd.controlplane.http.webhooks import Webhooks
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.loop_latency import run_beside_loop
 
-#: No description lists the status 500.
-CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = settings(
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
 #: What answers for a whole tree → how the description names it.
 MOUNTED = {"/api": "/api/{service}/{method}", "/assets": "/assets/{path}", "/{path:path}": "/{path}"}
 
@@ -73,26 +54,11 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 
 
 async def test_generated_requests_are_answered_as_described(plane: ControlPlane) -> None:
-    schema: Any = schemathesis.openapi.from_dict(dict(DOCUMENT))
-    operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) == sum(len(item.keys() - {"servers"}) for item in PATHS.values())
+    from tests.controlplane.described_requests import send_generated_requests
+
     ports = plane.server.ports
 
-    def check(operation: Any, session: requests.Session) -> None:
-        is_admin = "servers" in PATHS[operation.path]
-        base = f"http://127.0.0.1:{ports.admin if is_admin else ports.http}"
+    def base_of(path: str) -> str:
+        return f"http://127.0.0.1:{ports.admin if 'servers' in PATHS[path] else ports.http}"
 
-        @EXAMPLES
-        @given(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-        def send(case: Any) -> None:
-            response = case.call(base_url=base, session=session, allow_redirects=False)
-            case.validate_response(response, checks=CHECKS)
-
-        send()
-
-    def run() -> None:
-        with requests.Session() as session:
-            for operation in operations:
-                check(operation, session)
-
-    await run_beside_loop(run)
+    await run_beside_loop(lambda: send_generated_requests(DOCUMENT, base_of))
