@@ -73,7 +73,7 @@ cluster: $(BIN)/uv ## Build the simulated Kubernetes cluster, once per machine: 
 
 test: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests: unit, property, end-to-end, console
 	$(COMPILE)
-	$(PYTEST) tests $(ARGS)
+	$(PYTEST) tests --fork-workers $(ARGS)
 
 # These compute.
 test-fast: JOBS = 4
@@ -82,7 +82,7 @@ test-fast: $(VENV)/.dev ## Run the quick tests: units and tables, without server
 
 test-durations: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests and record how long each takes
 	$(COMPILE)
-	$(PYTEST) tests --record-durations $(ARGS)
+	$(PYTEST) tests --fork-workers --record-durations $(ARGS)
 
 check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
 	$(BIN)/ruff format --check $(PYTHON_CODE)

@@ -9,12 +9,16 @@ on it.
 import gc
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+
+from tests.forked_workers import forked_workers
 
 # By default an example that takes 200 ms, or slow generation of examples, counts as a failure.
 _NO_LIMITS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +48,7 @@ UNLISTED, LONG = 0.15, 4.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-durations", action="store_true", help=f"write {DURATIONS.name}")
+    parser.addoption("--fork-workers", action="store_true", help="import all tests only once")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +57,14 @@ def pytest_configure(config: pytest.Config) -> None:
         gc.enable()
     if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Recorder())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    if config.getoption("--fork-workers"):
+        stack = ExitStack()
+        stack.enter_context(forked_workers(specs, config.args))
+        config.add_cleanup(stack.close)
 
 
 @pytest.hookimpl(trylast=True)
