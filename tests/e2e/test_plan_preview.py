@@ -119,6 +119,11 @@ def shop(folder: Path, body: str, name: str = "shop", **spec: Any) -> dict[str, 
     }
 
 
+def deployed_without_terraform(files: dict[str, str | None], name: str = "shop") -> dict[str, str | None]:
+    """`files` with a pipeline that changes nothing: a preview plans what is in Git, whatever was deployed."""
+    return {**files, "app.pipecd.yaml": pipeline("true", name=name)}
+
+
 async def deploy(w: World, name: str, files: dict[str, str | None]) -> str:
     app = await w.add_application(name, files)
     ended = await w.wait_for_deployment(app)
@@ -133,7 +138,7 @@ async def test_pull_request_is_previewed_and_nothing_is_changed(tmp_path: Path) 
         w = user.w
         body = data("a", "1")
         app = await deploy(w, "shop", shop(tmp_path, body))
-        await deploy(w, "other", shop(tmp_path, body, "other"))
+        await deploy(w, "other", deployed_without_terraform(shop(tmp_path, body, "other"), "other"))
         encryption = {"encryptedSecrets": {"one": encrypted}, "decryptionTargets": ["main.tf"]}
         changed = shop(
             tmp_path,
@@ -181,7 +186,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
     async with reviewer(tmp_path) as user:
         w = user.w
         for name in ("broken", "gone", "bad", "good"):
-            await deploy(w, name, shop(tmp_path, data("a", "1"), name))
+            await deploy(w, name, deployed_without_terraform(shop(tmp_path, data("a", "1"), name), name))
         commit = user.branch(
             "mixed",
             {
@@ -205,7 +210,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
 async def test_merge_failures_are_reported_per_agent(tmp_path: Path) -> None:
     async with reviewer(tmp_path) as user:
         w = user.w
-        await deploy(w, "shop", shop(tmp_path, data("a", "1")))
+        await deploy(w, "shop", deployed_without_terraform(shop(tmp_path, data("a", "1"))))
         commit = user.branch("mine", {"shop/note": "mine\n"})
         await w.push("Theirs", {"shop/note": "theirs\n"})
         preview = await user.preview("mine", commit)
@@ -277,7 +282,7 @@ async def test_preview_interrupted_by_a_shutdown_is_completed_by_the_next_agent(
     async with world(tmp_path) as w, AsyncExitStack() as exit_stack:
         user = await create_reviewer(w)
         async with w.agent(platformProviders=PROVIDERS):
-            await deploy(w, "shop", shop(tmp_path, data("a", "1")))
+            await deploy(w, "shop", deployed_without_terraform(shop(tmp_path, data("a", "1"))))
             commit = user.branch("next", {"shop/main.tf": configuration(tmp_path / "shop.state", waits)})
             wait_for_results = await exit_stack.enter_async_context(user.request("next", commit, within=300))
             # Opening the pipe returns once the plan reads from it: the plan is running, and blocked.
