@@ -30,6 +30,8 @@ class StrictModel(BaseModel):
         alias_generator=to_camel,
         populate_by_name=False,
         hide_input_in_errors=True,
+        # A program decodes only some of the models that it imports, and most only as part of another one.
+        defer_build=True,
     )
 
 
