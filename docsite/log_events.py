@@ -67,7 +67,10 @@ def events() -> Mapping[str, Event]:
         module = path.relative_to(_ROOT).as_posix()
         if module.startswith("schema/"):
             continue
-        for level, call in _calls(ast.parse(path.read_text())):
+        text = path.read_text()
+        # Parsing all other modules would take most of the time.
+        tree = ast.parse(text if any(f"{logger}." in text for logger in _LOGGERS) else "")
+        for level, call in _calls(tree):
             for name in _names(call, module):
                 event = found.setdefault(name, Event(name))
                 event.levels.update(level)
