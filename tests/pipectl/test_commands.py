@@ -403,6 +403,8 @@ async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str,
     assert list(json.loads(out.read_text())) == ["Applications", "FailureApplications", "FailurePipeds"]
     none = await pipectl("plan-preview", *flags, "--base-branch=other")
     assert none.code == 0 and "No agent deploys other of" in none.err
+    # Without an agent that was asked, nothing is known about what would change.
+    assert none.out.strip() == ""
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ async def plan_preview(
     summary = summarize(results, parse_list(sort_label_keys))
     if out:
         _write(out, json.dumps(summary, indent=2))
-    echo("\n".join(format_summary(summary)))
+    if commands:
+        echo("\n".join(format_summary(summary)))
 
 
 async def _get_results(
