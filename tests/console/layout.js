@@ -35,6 +35,13 @@
   const isFixed = (element) =>
     [element, ...ancestors(element)].some((part) => ["fixed", "sticky"].includes(getComputedStyle(part).position));
 
+  /** Where the content of an element begins. */
+  const textStart = (element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return range.getBoundingClientRect().left;
+  };
+
   // Nothing is wider than the window.
   const { scrollWidth } = document.scrollingElement;
   if (scrollWidth > innerWidth) faults.push(`the page is ${scrollWidth} px wide`);
@@ -71,6 +78,21 @@
     }
   });
 
+  // On a phone, every button is large enough for a finger.
+  const TARGET = 24;
+  for (const { element, box } of innerWidth < 500 ? controls : []) {
+    const isSmall = Math.min(box.width, box.height) < TARGET;
+    if (isSmall && element.matches("button")) faults.push(`${name(element)} is smaller than ${TARGET} px`);
+  }
+
+  // Tables and the headings of their sections begin at the same line.
+  for (const section of document.querySelectorAll("section")) {
+    const [heading, cell] = [section.querySelector("h2"), section.querySelector("th:first-child")];
+    if (!heading || !cell || !isVisible(heading) || !shown(cell, cell.getBoundingClientRect())) continue;
+    const [start, other] = [heading, cell].map(textStart);
+    if (Math.abs(start - other) > SHARED) faults.push(`${name(cell)} is not in line with ${name(heading)}`);
+  }
+
   // No text covers another text, and none is cut off without an ellipsis.
   const texts = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -100,18 +122,26 @@
     }
   });
 
-  // No ordinary word is broken into two lines, as `overflow-wrap: anywhere` does with a part that is too narrow.
+  // No ordinary word is broken into two lines, as `overflow-wrap: anywhere` does with a part that is too narrow, nor one of
+  // a path, an image or a policy.
+  const WORD = /^[(“"]?\p{L}{2,13}[).,:;!?”"]*$/u;
+  const wordsOf = (token) =>
+    WORD.test(token)
+      ? [{ 0: token, index: 0 }]
+      : [...token.matchAll(/[^/:@;,=]+/g)].filter((part) => part[0] !== token && /^\p{L}{2,13}$/u.test(part[0]));
   const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (words.nextNode()) {
     const node = words.currentNode;
     if (!node.data.trim() || !isVisible(node.parentElement)) continue;
-    for (const { 0: token, index } of node.data.matchAll(/\S+/g)) {
-      if (!/^[(“"]?\p{L}{2,13}[).,:;!?”"]*$/u.test(token)) continue;
-      const range = document.createRange();
-      range.setStart(node, index);
-      range.setEnd(node, index + token.length);
-      const lines = new Set([...range.getClientRects()].filter(({ width }) => width > 0).map(({ top }) => Math.round(top)));
-      if (lines.size > 1) faults.push(`the word "${token}" is broken`);
+    for (const token of node.data.matchAll(/\S+/g)) {
+      for (const { 0: word, index } of wordsOf(token[0])) {
+        const range = document.createRange();
+        range.setStart(node, token.index + index);
+        range.setEnd(node, token.index + index + word.length);
+        const rectangles = [...range.getClientRects()].filter((each) => each.width > 0 && shown(node.parentElement, each));
+        const lines = new Set(rectangles.map(({ top }) => Math.round(top)));
+        if (lines.size > 1) faults.push(`the word "${word}" is broken`);
+      }
     }
   }
 

@@ -21,7 +21,8 @@ async def expect_sound_layout(page: Page) -> None:
     """Retried, since parts of a page move until its data and fonts are loaded."""
 
     async def nothing_is_found() -> bool:
-        assert await find_faults(page) == [], f"{page.url} at {page.viewport_size}"
+        faults = await find_faults(page)
+        assert not faults, f"{page.url} at {page.viewport_size}: {faults}"
         return True
 
     await eventually(nothing_is_found)

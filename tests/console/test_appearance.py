@@ -192,6 +192,14 @@ LAYOUTS: Sequence[tuple[str, list[str]]] = (
         "<p style='width: 40px; overflow-wrap: anywhere'>configuration</p>",
         ['the word "configuration" is broken'],
     ),
+    (
+        "<p style='width: 40px; overflow-wrap: anywhere'>https://registry/checkout:v2</p>",
+        ['the word "registry" is broken', 'the word "checkout" is broken'],
+    ),
+    (
+        "<section><h2>Roles</h2><table style='margin-left: -8px'><tr><th>Role</th></tr></table></section>",
+        ['th "Role" is not in line with h2 "Roles"'],
+    ),
 )
 
 
@@ -203,5 +211,8 @@ async def test_each_rule_of_the_layout_finds_its_fault(browser: Browser) -> None
             await page.set_content(f"<body style='margin: 8px'>{body}")
             *found, font = await find_faults(page)
             assert (found, font.split(" is ")[-1]) == (faults, "not loaded"), body
+        await page.set_viewport_size({"width": 390, "height": 720})
+        await page.set_content("<button style='height: 20px; font-size: 10px'>Save</button>")
+        assert (await find_faults(page))[:-1] == ['button "Save" is smaller than 24 px']
     finally:
         await page.close()

@@ -80,13 +80,13 @@ async def test_live_state_is_a_tree_that_follows_changes(
         - list "Resources":
           - listitem:
             - text: Healthy
-            - paragraph: Function
             - button "hello"
+            - paragraph: Function
             - list "Children of hello":
               - listitem:
                 - text: Healthy
-                - paragraph: Alias
                 - button "Service"
+                - paragraph: Alias
         """
     )
 

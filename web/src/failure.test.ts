@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { compareUrl, describeFailure } from "./failure";
+import { compareUrl, describeFailure, reasonOf } from "./failure";
 import { type Deployment, DeploymentSchema, DeploymentStatus as D } from "./schema/model/deployment_pb";
 import { PipelineStageSchema, StageStatus as S } from "./schema/model/stage_pb";
 
@@ -63,4 +63,10 @@ test.each([
   ["", ""],
 ])("the comparison of the commit %s is at %s", (commit, url) => {
   expect(compareUrl(commit, "a1", "b2")).toBe(url);
+});
+
+test("the reason of a failure names a stage by its name", () => {
+  expect(reasonOf(deployment(D.DEPLOYMENT_FAILURE, [FAILED], "stage stage-1 failed: no access"))).toBe(
+    "stage K8S_CANARY_ROLLOUT failed: no access",
+  );
 });

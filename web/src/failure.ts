@@ -37,12 +37,12 @@ export function failedStage(deployment: Deployment): PipelineStage | undefined {
 }
 
 function whatFailed(deployment: Deployment, stage: PipelineStage | undefined): string {
-  if (!stage || stage.status !== StageStatus.STAGE_FAILURE) return asSentence(withNames(deployment));
+  if (!stage || stage.status !== StageStatus.STAGE_FAILURE) return asSentence(reasonOf(deployment));
   return asSentence(`Stage ${stage.name} failed${stage.statusReason ? `: ${stage.statusReason}` : ""}`);
 }
 
 /** The reason as the agent wrote it. PipeCD's agents name a stage by its ID, such as `stage-1`. */
-function withNames({ statusReason, stages }: Deployment): string {
+export function reasonOf({ statusReason, stages }: Deployment): string {
   return stages.reduce((text, { id, name }) => (id && id !== name ? text.replaceAll(`stage ${id}`, `stage ${name}`) : text), statusReason);
 }
 

@@ -26,3 +26,13 @@ test.each([
   const [a, r] = ["a", "r"].map((id) => layout.stages.find((placed) => placed.stage.id === id));
   expect([r?.x, (r?.y ?? 0) > (a?.y ?? 0)]).toEqual([a?.x, true]);
 });
+
+test("on a narrow screen a rollback is below the pipeline, not beside it", () => {
+  const failed = { status: StageStatus.STAGE_FAILURE };
+  const rollback = stage("r", 2, [], { rollback: true, status: StageStatus.STAGE_SUCCESS });
+  const layout = layoutPipeline([stage("a", 0, [], failed), stage("b", 1, ["a"]), rollback], "down");
+  const [b, r] = ["b", "r"].map((id) => layout.stages.find((placed) => placed.stage.id === id));
+  expect([r?.x, (r?.y ?? 0) > (b?.y ?? 0)]).toEqual([b?.x, true]);
+  expect(layout.size.width).toBe(STAGE_SIZE.width);
+  expect(layout.edges.map(({ from, to }) => [from, to])).toContainEqual(["a", "r"]);
+});

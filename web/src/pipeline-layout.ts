@@ -1,5 +1,6 @@
 // Computes the position of each stage of a pipeline and the lines between them. Columns follow `requires`.
-// Rollback stages form a separate lane, one after another; only those that have started are included.
+// Rollback stages form a separate lane, one after another, on a narrow screen below the others; only those that have
+// started are included.
 
 import { type PipelineStage, StageStatus } from "./schema/model/stage_pb";
 import { isRollback } from "./stages";
@@ -47,7 +48,12 @@ export function layoutPipeline(allStages: readonly PipelineStage[], direction: D
   );
   const last = lastReachedStage(forward, depths);
   stages.push(
-    ...rollback.map((stage, index) => placeStage(stage, last.depth + index, maxRows, GAP.lane, direction)),
+    ...rollback.map((stage, index) =>
+      // On a narrow screen, a lane beside the pipeline would be off screen.
+      direction === "right"
+        ? placeStage(stage, last.depth + index, maxRows, GAP.lane, direction)
+        : placeStage(stage, columns.length + index, (maxRows - 1) / 2, 0, direction),
+    ),
   );
   const stagesById = new Map(stages.map((placed) => [placed.stage.id, placed]));
   const edges = [
@@ -123,7 +129,8 @@ function createEdge(
 ): Edge | null {
   const [start, end] = [stagesById.get(from), stagesById.get(to)];
   if (!start || !end) return null;
-  return { from, to, rollback, path: edgePath(start, end, direction) };
+  const path = rollback && direction === "down" ? pathBeside(start, end) : edgePath(start, end, direction);
+  return { from, to, rollback, path };
 }
 
 function edgePath(start: PlacedStage, end: PlacedStage, direction: Direction): string {
@@ -137,6 +144,14 @@ function edgePath(start: PlacedStage, end: PlacedStage, direction: Direction): s
   return direction === "right"
     ? curve(start.x + width, start.y + height / 2, end.x, end.y + height / 2, "right")
     : curve(start.x + width / 2, start.y + height, end.x + width / 2, end.y, "down");
+}
+
+/** A path at the right of the stages between them, which the rollback does not run. */
+function pathBeside(start: PlacedStage, end: PlacedStage): string {
+  const { width, height } = STAGE_SIZE;
+  const [x1, x2] = [start.x + width, end.x + width];
+  const [y1, y2] = [start.y + height / 2, end.y + height / 2];
+  return `M${x1},${y1} C${x1 + GAP.lane},${y1} ${x2 + GAP.lane},${y2} ${x2},${y2}`;
 }
 
 /** An SVG path that leaves and enters in `direction`. */

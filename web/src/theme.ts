@@ -1,6 +1,6 @@
 // Mantine theme: colours, fonts and component defaults.
 
-import { Badge, createTheme, DrawerHeader, type MantineColorsTuple, Modal, ModalHeader } from "@mantine/core";
+import { Alert, Badge, createTheme, DrawerHeader, type MantineColorsTuple, Modal, ModalHeader } from "@mantine/core";
 
 const cobalt: MantineColorsTuple = [
   "#edf3fe",
@@ -41,6 +41,10 @@ export const theme = createTheme({
   autoContrast: true,
   respectReducedMotion: true,
   components: {
+    // With a border in its colour, as notices with a tone have.
+    Alert: Alert.extend({
+      vars: () => ({ root: { "--alert-bd": "1px solid color-mix(in srgb, var(--alert-color) 30%, transparent)" } }),
+    }),
     // In upper case by default.
     Badge: Badge.extend({ styles: { root: { textTransform: "none" } } }),
     Modal: Modal.extend({ styles: { title: { fontWeight: 600 } } }),

@@ -157,7 +157,6 @@ function Buttons({ deployment, stage }: ApprovalProps) {
     <Group gap="xs">
       {may(WebService.method.approveStage, deployment) && (
         <ActionButton
-          color="green"
           size="sm"
           leftSection={<IconCheck size={16} aria-hidden />}
           blocked={blocked}

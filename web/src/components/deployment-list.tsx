@@ -6,6 +6,7 @@ import { Link } from "react-router";
 
 import { arrange, type CommitGroup, durationOf, isGroup, longestDuration } from "../deployment-groups";
 import { deploymentDisplay, isDeploymentCompleted, type StatusDisplay } from "../display-names";
+import { reasonOf } from "../failure";
 import { RollBackButton } from "../features/pin/roll-back";
 import { groupBy } from "../group-by";
 import { IconChevronRight } from "../icons";
@@ -124,7 +125,7 @@ function Row({ deployment, longest, singleApplication = false }: RowProps) {
   const display = deploymentDisplay(deployment);
   const message = commit?.message.split("\n")[0] ?? "";
   const failed = completed && display.tone !== "good" && deployment.statusReason;
-  const note = failed ? deployment.statusReason : singleApplication ? `by ${authorName(commit?.author)}` : message;
+  const note = failed ? reasonOf(deployment) : singleApplication ? `by ${authorName(commit?.author)}` : message;
   return (
     <li className={classes.row}>
       <span className={classes.status}>

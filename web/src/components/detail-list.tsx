@@ -10,16 +10,16 @@ interface DetailListProps {
 }
 
 export function DetailList({ items }: DetailListProps) {
+  const shown = items.filter(([, value]) => Boolean(value));
+  if (shown.length === 0) return null;
   return (
     <dl className={classes.list}>
-      {items
-        .filter(([, value]) => Boolean(value))
-        .map(([name, value]) => (
-          <div key={name} className={classes.item}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
+      {shown.map(([name, value]) => (
+        <div key={name} className={classes.item}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
     </dl>
   );
 }

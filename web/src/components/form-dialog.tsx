@@ -51,7 +51,10 @@ export function FormDialog({
         <Stack gap="md">
           {children}
           <Problem error={error} />
-          <Group justify="flex-end">
+          <Group justify="flex-end" gap="xs">
+            <Button variant="default" onClick={close}>
+              Cancel
+            </Button>
             <Button type="submit" loading={change.isPending} disabled={disabled}>
               {verb}
             </Button>

@@ -28,20 +28,23 @@ export function PageHeader({ title, tabTitle = title, parent, badge, description
           ← {parent.text}
         </Anchor>
       )}
-      <Group justify="space-between" align="center" gap="sm" mt={parent ? 4 : 0}>
-        <Group gap="sm" miw={0}>
-          <Title order={1} size="h2" style={{ overflowWrap: "anywhere" }}>
-            {title}
-          </Title>
-          {badge}
-        </Group>
+      <Group justify="space-between" align="flex-start" gap="sm" mt={parent ? 4 : 0}>
+        {/* On a narrow screen, actions are below the description. */}
+        <div style={{ flex: `1 1 ${description ? "18rem" : "10rem"}`, minWidth: 0 }}>
+          <Group gap="sm" mih={36}>
+            <Title order={1} size="h2" style={{ overflowWrap: "anywhere" }}>
+              {title}
+            </Title>
+            {badge}
+          </Group>
+          {description && (
+            <Text className="faint" size="sm" mt={4} component="div">
+              {description}
+            </Text>
+          )}
+        </div>
         {actions && <Group gap="xs">{actions}</Group>}
       </Group>
-      {description && (
-        <Text className="faint" size="sm" mt={4} component="div">
-          {description}
-        </Text>
-      )}
     </header>
   );
 }

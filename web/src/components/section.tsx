@@ -24,7 +24,7 @@ export function Section({ title, id: anchor, aside, children, flush = false }: S
         </Title>
         {aside}
       </Group>
-      <div style={flush ? { overflow: "hidden" } : { padding: "0.75rem 1rem 1rem" }}>{children}</div>
+      <div style={flush ? { overflow: "hidden", borderRadius: "0 0 11px 11px" } : { padding: "0.75rem 1rem 1rem" }}>{children}</div>
     </section>
   );
 }

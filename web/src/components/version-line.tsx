@@ -5,6 +5,7 @@ import type { ReactNode } from "react";
 import { displayedName, displayedVersion, knownVersions } from "../artifact-version";
 import type { ArtifactVersion } from "../schema/model/artifact_pb";
 import { isWebUrl } from "../web-url";
+import { Breakable } from "./breakable";
 import { WebLink } from "./web-link";
 
 /** A line for each known version; null if there is none. */
@@ -16,9 +17,11 @@ export function versionLines(versions: readonly ArtifactVersion[]): ReactNode {
 function VersionLine({ version }: { version: ArtifactVersion }) {
   return (
     <div title={[version.name, version.version].filter(Boolean).join(" ")}>
-      {displayedName(version.name)}{" "}
+      <Breakable text={displayedName(version.name)} />{" "}
       <WebLink url={[version.url, version.version].find(isWebUrl)}>
-        <span className="mono">{displayedVersion(version.version)}</span>
+        <span className="mono">
+          <Breakable text={displayedVersion(version.version)} />
+        </span>
       </WebLink>
     </div>
   );

@@ -8,6 +8,7 @@ import { useNavigate } from "react-router";
 
 import { errorMessage, webClient } from "../api";
 import { useChange } from "../changes";
+import { Breakable } from "../components/breakable";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
 import { Problem } from "../components/form-dialog";
@@ -167,7 +168,7 @@ function InvalidFiles({ files, pipeds }: { files: readonly InvalidFile[]; pipeds
             <Text size="sm">{error}</Text>
             <Text size="xs" className="faint">
               <span className="mono">
-                {repoId}:{path}
+                <Breakable text={`${repoId}:${path}`} />
               </span>{" "}
               · {pipedName(pipeds, pipedId)}
             </Text>
@@ -197,11 +198,11 @@ function SuggestionRow({ suggestion, pipeds, onSelect }: SuggestionRowProps) {
   return (
     <Group justify="space-between">
       <div style={{ minWidth: 0 }}>
-        <Text fw={600}>{info.name}</Text>
+        <Text size="sm" fw={600}>{info.name}</Text>
         <Text size="sm" className="faint">
           {kindName(kind)} ·{" "}
           <span className="mono">
-            {info.repoId}:{info.path}
+            <Breakable text={`${info.repoId}:${info.path}`} />
           </span>{" "}
           · {pipedName(pipeds, info.pipedId)}
         </Text>

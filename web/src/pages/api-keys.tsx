@@ -81,7 +81,7 @@ function Row({ apiKey }: { apiKey: APIKey }) {
   return (
     <Table.Tr data-disabled={apiKey.disabled || undefined}>
       <Table.Td>
-        <Text fw={600} className={tableClasses.long}>
+        <Text inherit fw={600} className={tableClasses.long}>
           {apiKey.name}
         </Text>
       </Table.Td>

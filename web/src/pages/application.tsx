@@ -6,6 +6,7 @@ import { Link, useParams, useSearchParams } from "react-router";
 
 import { ApplicationActions } from "../components/application-actions";
 import { displayedSyncStatus } from "../components/application-table";
+import { Breakable } from "../components/breakable";
 import { CommitLine } from "../components/commit";
 import { CopyText } from "../components/copy";
 import { DeploymentList } from "../components/deployment-list";
@@ -208,12 +209,17 @@ function Configuration({ application }: { application: Application }) {
               {piped?.name ?? application.pipedId}
             </Anchor>,
           ],
-          ["Repository", git?.repo && [git.repo.remote || git.repo.id, git.repo.branch].filter(Boolean).join(" · ")],
+          [
+            "Repository",
+            git?.repo && (
+              <Breakable key="repository" text={[git.repo.remote || git.repo.id, git.repo.branch].filter(Boolean).join(" · ")} />
+            ),
+          ],
           [
             "File",
             file && (
               <WebLink key="file" url={git.url} className="mono">
-                {file}
+                <Breakable text={file} />
               </WebLink>
             ),
           ],

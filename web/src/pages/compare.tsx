@@ -5,11 +5,13 @@ import { usePrefetchQuery, useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { Link, useSearchParams } from "react-router";
 
+import { Breakable } from "../components/breakable";
 import { EmptyState } from "../components/empty-state";
 import { LinkNotice } from "../components/left-out-params";
 import { PageHeader } from "../components/page-header";
 import { RecordPage } from "../components/record-page";
 import { Section } from "../components/section";
+import tableClasses from "../components/table.module.css";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay } from "../display-names";
 import { compareUrl } from "../failure";
@@ -97,7 +99,7 @@ interface RowsProps extends ComparisonProps {
 function Rows({ rows, before, after, header = false }: RowsProps) {
   return (
     <div className={classes.scroll}>
-      <Table verticalSpacing={6} aria-label={header ? "Properties" : "Durations of stages"} layout="fixed" className={classes.table}>
+      <Table verticalSpacing={6} aria-label={header ? "Properties" : "Durations of stages"} layout="fixed" className={`${tableClasses.table} ${classes.table}`}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>{header ? "Deployment" : "Stage"}</Table.Th>
@@ -109,8 +111,8 @@ function Rows({ rows, before, after, header = false }: RowsProps) {
           {rows.map((row) => (
             <Table.Tr key={row.name} data-changed={row.before !== row.after || undefined}>
               <Table.Td className={classes.name}>{row.name}</Table.Td>
-              <Table.Td className={classes.value}>{row.before || "–"}</Table.Td>
-              <Table.Td className={classes.value}>{row.after || "–"}</Table.Td>
+              <Table.Td className={classes.value}><Breakable text={row.before || "–"} /></Table.Td>
+              <Table.Td className={classes.value}><Breakable text={row.after || "–"} /></Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

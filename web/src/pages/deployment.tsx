@@ -25,7 +25,7 @@ import { WebLink } from "../components/web-link";
 import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
 import { LogView } from "../features/log/log-view";
 import { RollBackButton } from "../features/pin/roll-back";
-import { compareTo } from "../failure";
+import { compareTo, describeFailure, failedStage } from "../failure";
 import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
 import { deploymentQuery, deploymentsQuery, pipedsQuery, unfinishedDeploymentsQuery } from "../queries";
@@ -90,9 +90,11 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         )}
       </Section>
       <Grid gap="lg">
-        <Grid.Col span={{ base: 12, lg: stage ? 9 : 12 }}>
-          {stage && <StageSection deployment={deployment} stage={stage} allLogs={isUnknownStage} />}
-        </Grid.Col>
+        {stage && (
+          <Grid.Col span={{ base: 12, lg: 9 }}>
+            <StageSection deployment={deployment} stage={stage} allLogs={isUnknownStage} />
+          </Grid.Col>
+        )}
         <Grid.Col span={{ base: 12, lg: stage ? 3 : 12 }}>
           <Details deployment={deployment} />
         </Grid.Col>
@@ -179,8 +181,9 @@ interface StageSectionProps {
 function StageSection({ deployment, stage, allLogs }: StageSectionProps) {
   const candidateUrl = stage.metadata["candidate-url"];
   const status = stageDisplay(stage);
-  // The status is shown beside the name.
-  const note = stageNote(stage) === status.text ? "" : stageNote(stage);
+  // The status is shown beside the name, and the reason of a failure above.
+  const shown = [status.text, failedStage(deployment)?.id === stage.id ? describeFailure(deployment)?.sentence : ""];
+  const note = shown.some((text) => text?.includes(stageNote(stage))) ? "" : stageNote(stage);
   return (
     <Section
       title={stage.name}
@@ -214,7 +217,6 @@ function StageSection({ deployment, stage, allLogs }: StageSectionProps) {
   );
 }
 
-/** The ID of the earlier deployment whose commit is deployed again; empty if it is no rollback. */
 /** Source commits that the line "Trace" links. */
 const MAX_TRACE_LINKS = 4;
 
@@ -241,6 +243,7 @@ function TraceLinks({ commits }: { commits: string[] }) {
   );
 }
 
+/** The ID of the earlier deployment whose commit is deployed again; empty if it is no rollback. */
 const rollbackTarget = (deployment: Deployment): string =>
   deployment.metadataV2?.shared?.keyValues["pipecd/rollback-target"] ?? "";
 

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 
+import { Breakable } from "../components/breakable";
 import { CommitHash } from "../components/commit";
 import { CopyBlock } from "../components/copy";
 import { EmptyState } from "../components/empty-state";
@@ -110,7 +111,7 @@ function Row({ event }: { event: Event }) {
           {event.name}
         </Link>
         <Text component="div" className={`mono ${classes.data ?? ""}`} title={event.data.slice(0, 2000)}>
-          {event.data.slice(0, 500)}
+          <Breakable text={event.data.slice(0, 500)} />
         </Text>
         <Labels labels={event.labels} list="/events" />
         <Results event={event} />

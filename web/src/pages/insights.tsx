@@ -305,7 +305,9 @@ function Failing({ insights }: { insights: GetInsightsResponse }) {
         {insights.failing.slice(0, 10).map(({ applicationId, applicationName, since }) => (
           <Group key={applicationId} justify="space-between" gap="sm" wrap="nowrap">
             <Link to={`/applications/${applicationId}`} className="link" style={{ minWidth: 0, overflowWrap: "anywhere" }}>
-              {applicationName}
+              <Text span size="sm" fw={600}>
+                {applicationName}
+              </Text>
             </Link>
             <Text size="sm" className="faint" style={{ flexShrink: 0 }}>
               since <RelativeTime at={since} />

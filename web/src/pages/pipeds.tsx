@@ -103,7 +103,7 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
         <StatusBadge status={piped.disabled ? DISABLED : connected} />
       </Table.Td>
       <Table.Td>
-        <Text fw={600} className={tableClasses.long}>
+        <Text inherit fw={600} className={tableClasses.long}>
           {piped.name}
         </Text>
         {piped.desc && (

@@ -126,7 +126,7 @@ function Row({ session, all }: { session: UserSession; all: boolean }) {
     <Table.Tr>
       <Table.Td>
         <Group gap="xs">
-          <Text fw={600} style={{ overflowWrap: "anywhere" }} title={all ? undefined : session.userAgent}>
+          <Text inherit fw={600} style={{ overflowWrap: "anywhere" }} title={all ? undefined : session.userAgent}>
             {all ? session.username : browser}
           </Text>
           {session.current && (

@@ -7,13 +7,16 @@ import { type FormEvent, useState } from "react";
 
 import { consoleClient, webClient } from "../api";
 import { useProjectChange } from "../changes";
+import { Breakable } from "../components/breakable";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { ErrorAlert } from "../components/error-alert";
 import { fieldErrors, tooLong } from "../field-errors";
 import { type DialogProps, FormDialog, Problem } from "../components/form-dialog";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
+import { StatusBadge } from "../components/status";
 import tableClasses from "../components/table.module.css";
+import type { StatusDisplay } from "../display-names";
 import { ProjectReceivers } from "../features/receivers/project-receivers";
 import { SsoSection } from "../features/sso/sso-section";
 import { ACTION_NAMES, formatPolicies, formatPolicy, parsePolicies, RESOURCE_NAMES } from "../policies";
@@ -70,6 +73,9 @@ function Sections({ settings, project }: { settings: SeeProjectResponse; project
   );
 }
 
+const ENABLED: StatusDisplay = { text: "Enabled", tone: "good" };
+const DISABLED: StatusDisplay = { text: "Disabled", tone: "quiet" };
+
 /** What the control plane accepts. */
 const MAX_DESCRIPTION = 1000;
 
@@ -117,13 +123,17 @@ function StaticAdminSection({ project, readOnly }: SectionProps) {
       <Stack gap="sm">
         <Text size="sm">A user with the role Admin, who signs in with a password instead of single sign-on.</Text>
         <Group gap="md">
-          <Switch
-            label={enabled ? "Enabled" : "Disabled"}
-            checked={enabled}
-            disabled={readOnly || (!enabled && !username)}
-            description={!readOnly && !enabled && !username ? "Set its user name and password first." : undefined}
-            onChange={() => (enabled ? dialog.open("disable") : enable.mutate())}
-          />
+          {readOnly ? (
+            <StatusBadge status={enabled ? ENABLED : DISABLED} />
+          ) : (
+            <Switch
+              label={enabled ? "Enabled" : "Disabled"}
+              checked={enabled}
+              disabled={!enabled && !username}
+              description={!enabled && !username ? "Set its user name and password first." : undefined}
+              onChange={() => (enabled ? dialog.open("disable") : enable.mutate())}
+            />
+          )}
           {username && (
             <Text size="sm">
               User name: <b>{username}</b>
@@ -238,7 +248,7 @@ function RoleRow({ role, readOnly }: { role: ProjectRBACRole; readOnly: boolean 
     <Table.Tr>
       <Table.Td style={{ verticalAlign: "top" }}>
         <Group gap="xs">
-          <Text fw={600}>{role.name}</Text>
+          <Text inherit fw={600}>{role.name}</Text>
           {role.isBuiltin && (
             <Badge variant="light" color="gray">
               Built-in
@@ -250,7 +260,7 @@ function RoleRow({ role, readOnly }: { role: ProjectRBACRole; readOnly: boolean 
         <Stack gap={2}>
           {role.policies.map((policy, index) => (
             <span key={index} className="mono" style={{ overflowWrap: "anywhere" }}>
-              {formatPolicy(policy)}
+              <Breakable text={formatPolicy(policy)} />
             </span>
           ))}
         </Stack>
@@ -396,7 +406,7 @@ function GroupRow({ group, readOnly }: { group: ProjectUserGroup; readOnly: bool
   return (
     <Table.Tr>
       <Table.Td>
-        <Text fw={600} style={{ overflowWrap: "anywhere" }}>
+        <Text inherit fw={600} style={{ overflowWrap: "anywhere" }}>
           {group.ssoGroup}
         </Text>
       </Table.Td>

@@ -2,7 +2,7 @@
 
 import "@mantine/spotlight/styles.css";
 
-import { useMantineColorScheme } from "@mantine/core";
+import { Group, Kbd, useMantineColorScheme } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { createSpotlight, Spotlight } from "@mantine/spotlight";
 import { useQuery } from "@tanstack/react-query";
@@ -29,6 +29,8 @@ interface Item {
   label: string;
   description?: string;
   icon: React.ReactNode;
+  /** The shortcut, such as `g a`. */
+  keys?: string;
   run: () => unknown;
 }
 
@@ -62,6 +64,7 @@ export function Palette({ opened, close, showHelp }: PaletteProps) {
       maxHeight={460}
       size={640}
       clearQueryOnClose
+      overlayProps={{ blur: 0 }}
     >
       <Spotlight.Search
         placeholder="Search applications, deployments, pages and actions"
@@ -73,8 +76,15 @@ export function Palette({ opened, close, showHelp }: PaletteProps) {
           ([title, items]) =>
             items.length > 0 && (
               <Spotlight.ActionsGroup key={title} label={title}>
-                {items.map(({ id, label, description, icon, run }) => (
-                  <Spotlight.Action key={id} label={label} description={description} leftSection={icon} onClick={run} />
+                {items.map(({ id, label, description, icon, keys, run }) => (
+                  <Spotlight.Action
+                    key={id}
+                    label={label}
+                    description={description}
+                    leftSection={icon}
+                    rightSection={keys && <Keys keys={keys} />}
+                    onClick={run}
+                  />
                 ))}
               </Spotlight.ActionsGroup>
             ),
@@ -82,6 +92,18 @@ export function Palette({ opened, close, showHelp }: PaletteProps) {
         {empty && <Spotlight.Empty>Nothing found</Spotlight.Empty>}
       </Spotlight.ActionsList>
     </Spotlight.Root>
+  );
+}
+
+function Keys({ keys }: { keys: string }) {
+  return (
+    <Group gap={4} wrap="nowrap" aria-hidden>
+      {keys.split(" ").map((key) => (
+        <Kbd key={key} size="xs">
+          {key}
+        </Kbd>
+      ))}
+    </Group>
   );
 }
 
@@ -133,7 +155,7 @@ function usePages(): Item[] {
     return {
       id: to,
       label: text,
-      description: `Keyboard: ${keys.replace(" ", " then ")}`,
+      keys,
       icon: <Icon size={18} aria-hidden />,
       run: () => navigate(to),
     };

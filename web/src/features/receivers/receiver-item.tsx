@@ -35,7 +35,7 @@ export function ReceiverItem({ receiver, test: send, query, actions, readOnly = 
       <Group justify="space-between" align="flex-start" gap="sm">
         <Stack gap={4} className={classes.text}>
           <Group gap="sm">
-            <Text fw={600}>{receiver.name}</Text>
+            <Text size="sm" fw={600}>{receiver.name}</Text>
             <StatusBadge status={receiverDisplay(receiver)} />
           </Group>
           <Text size="sm" className="faint">

@@ -2,6 +2,7 @@
 
 import { Anchor, Group, Stack, Text } from "@mantine/core";
 
+import { Breakable } from "../../components/breakable";
 import { StatusIcon } from "../../components/status";
 import { RelativeTime } from "../../components/time";
 import type { GraphNode } from "./graph";
@@ -64,19 +65,18 @@ function ResourceLine({ node, onSelect }: { node: GraphNode; onSelect: (resource
     <div className={classes.line}>
       <StatusIcon status={healthDisplay(resource.health)} />
       <Stack gap={0} miw={0}>
-        <Group gap="xs">
-          <Text size="sm" className="faint" title={resource.apiVersion || undefined}>
-            {resource.kind}
-          </Text>
-          <button type="button" className={classes.lineName} title={resource.id} onClick={() => onSelect(resource.id)}>
-            {resource.namespace ? `${resource.namespace}/${resource.name}` : resource.name}
-          </button>
+        <button type="button" className={classes.lineName} title={resource.id} onClick={() => onSelect(resource.id)}>
+          <Breakable text={resource.namespace ? `${resource.namespace}/${resource.name}` : resource.name} />
+        </button>
+        <Text size="xs" className="faint" title={resource.apiVersion || undefined}>
+          {resource.kind}
           {resource.createdAt > 0n && (
-            <Text size="xs" className="faint">
+            <>
+              {" · "}
               <RelativeTime at={resource.createdAt} />
-            </Text>
+            </>
           )}
-        </Group>
+        </Text>
         {resource.healthDescription && (
           <Text size="xs" className="faint" lineClamp={3}>
             {resource.healthDescription}
