@@ -48,14 +48,14 @@ async def _measure(name: str, url: str) -> None:
     insights = Insights(store)
     whole = boundaries(NOW - (DAYS - 1) * 86_400, NOW, Bucket.DAY, UTC)
     started, cpu = time.monotonic(), time.process_time()
-    async with loop_latency() as loading:
+    async with loop_latency(with_collector=True) as loading:
         await insights.report(PROJECT, Filter(), whole)
     report_value(f"{name}: first call, which reads {DELIVERIES} rows", time.monotonic() - started, "s")
     report_value(f"{name}: CPU time of it", time.process_time() - cpu, "s")
     block = f"{name}: longest block of the event loop meanwhile"
     report_value(block, loading.longest * 1000, "ms", maximum=50)
     times, computing = [], []
-    async with loop_latency() as calling:
+    async with loop_latency(with_collector=True) as calling:
         for filters in FILTERS:
             for bucket in Bucket:
                 for call in range(CALLS):

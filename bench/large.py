@@ -58,7 +58,7 @@ async def run(folder: Path) -> None:
 @asynccontextmanager
 async def _measured(what: str, maximum: float) -> AsyncIterator[None]:
     started = time.perf_counter()
-    async with loop_latency() as latency:
+    async with loop_latency(with_collector=True) as latency:
         yield
         seconds = time.perf_counter() - started
     report_value(f"{FILES} files: {what}", seconds, "s", maximum=maximum)

@@ -29,7 +29,7 @@ async def run(folder: Path) -> None:
         for application in ids:
             await w.wait_for_deployment(application)
         started = time.perf_counter()
-        async with loop_latency() as latency:
+        async with loop_latency(with_collector=True) as latency:
             commit = await w.push("Change all", {f"{name}/value": "2" for name in names})
             ended = await asyncio.gather(*(_wait(w, application, commit) for application in ids))
             seconds = time.perf_counter() - started

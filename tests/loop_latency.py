@@ -12,8 +12,8 @@ cannot run although its thread does nothing.
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 #: Seconds. Anything that grows faster than its input takes many times as long with the inputs of the tests.
@@ -32,30 +32,46 @@ class Latency:
 
 
 @asynccontextmanager
-async def loop_latency() -> AsyncIterator[Latency]:
+async def loop_latency(*, with_collector: bool = False) -> AsyncIterator[Latency]:
+    """Without collections of garbage: a test process holds the objects of a thousand tests.
+
+    `with_collector`: also with those of objects that are created meanwhile. In a test process, this takes
+    a second, and the objects that `tests.conftest` froze would be searched again from then on.
+    """
     latency = Latency()
-    # A test process holds the objects of a thousand tests; collecting them says nothing about the input.
+    with _only_new_objects_collected() if with_collector else _nothing_collected():
+        task = asyncio.create_task(_measure(latency), name="loop latency")
+        await asyncio.sleep(0)
+        try:
+            yield latency
+            await asyncio.sleep(2 * _INTERVAL)
+        finally:
+            task.cancel()
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
+def _only_new_objects_collected() -> Iterator[None]:
     gc.collect()
     gc.freeze()
-    task = asyncio.create_task(_measure(latency), name="loop latency")
-    await asyncio.sleep(0)
     try:
-        yield latency
-        await asyncio.sleep(2 * _INTERVAL)
+        yield
     finally:
-        task.cancel()
         gc.unfreeze()
 
 
 async def run_beside_loop(work: Callable[[], object]) -> None:
     """Run `work` in a thread, which sends requests to a server of this loop, and assert the latency."""
-    # What Hypothesis leaves would be collected in the thread of the loop.
-    gc.disable()
-    try:
-        async with loop_latency() as latency:
-            await asyncio.to_thread(work)
-    finally:
-        gc.enable()
+    async with loop_latency() as latency:
+        await asyncio.to_thread(work)
     assert latency.longest < LIMIT
 
 
