@@ -239,15 +239,15 @@ def test_many_secrets_are_all_masked() -> None:
 
 # Each of these took seconds to minutes when a search started again at each character.
 HOSTILE_TEXTS = {
-    "letters": "a" * 2_000_000,
-    "addresses": "a://" * 500_000,
-    "logins": "a://b:c" * 250_000,
-    "percent signs": "%" * 2_000_000,
-    "escapes": "\\u0061" * 300_000,
-    "almost a secret": ("a" * 2999 + "c") * 600,
-    "beginnings of a secret": "a" * 2_000_000,
-    "base64 of a secret": "YWFh" * 500_000,
-    "white space": " \n" * 1_000_000,
+    "letters": "a" * 1_000_000,
+    "addresses": "a://" * 250_000,
+    "logins": "a://b:c" * 125_000,
+    "percent signs": "%" * 1_000_000,
+    "escapes": "\\u0061" * 150_000,
+    "almost a secret": ("a" * 2999 + "c") * 300,
+    "beginnings of a secret": "a" * 1_000_000,
+    "base64 of a secret": "YWFh" * 250_000,
+    "white space": " \n" * 500_000,
 }
 HOSTILE_SECRETS = ["a" * 3000 + "b" + str(number) for number in range(30)] + ["a" * 5000, "aaaaaa"]
 
@@ -260,5 +260,6 @@ def test_time_is_linear_in_the_length_of_the_text(text: str) -> None:
     Redactor().text(HOSTILE_TEXTS[text])
     for at in range(0, len(HOSTILE_TEXTS[text]), 65536):
         stream.line(HOSTILE_TEXTS[text][at : at + 65536])
-    # About 0.2 s on a slow machine; 2 MB arrive in 32 pieces, between which other tasks run.
-    assert time.thread_time() - before < 6
+    # Half a second, and three times that on a busy machine; 1 MB arrives in 16 pieces, between which other
+    # tasks run.
+    assert time.thread_time() - before < 3
