@@ -199,6 +199,7 @@ MEANINGS: Mapping[str, str] = {
     "notifications_not_flushed": "Notifications were not delivered before the shutdown.",
     "notifications_not_sent": "The messages of a receiver of a project could not be sent.",
     "object_stored_locally": "The control plane stores no objects of stages; the agent's disk does.",
+    "object_store_unusable": "At its start, the control plane could not read objects from the object store.",
     "obsolete_pull_requests_kept": "Whether pull requests are obsolete is not known; checked again later.",
     "old_version_removed": "The launcher removed a version that is no longer used.",
     "passwd_entry_not_added": "The user has no entry in the password file, which SSH needs.",

@@ -94,6 +94,35 @@ async def test_an_unreachable_bucket_is_a_temporary_error(tmp_path: Path) -> Non
         await blobs.write("a", b"b")
 
 
+async def test_a_bucket_that_does_not_exist_is_not_an_empty_one(tmp_path: Path) -> None:
+    with emulated_aws() as aws:
+        blobs = open_test_blobs(tmp_path, type="S3", config=s3_config(tmp_path, aws.url))
+        with pytest.raises(
+            Temporary, match="reading a from the object store failed: the bucket does not exist"
+        ):
+            await blobs.read("a")
+        with pytest.raises(Temporary, match="the bucket does not exist"):
+            await blobs.write("a", b"b")
+        with pytest.raises(Temporary, match="the bucket does not exist"):
+            await blobs.delete_command_outputs(FAR_FUTURE)
+        assert "the bucket does not exist" in await blobs.problem()
+        create_bucket(aws)
+        assert await blobs.problem() == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(403, "refuses the credentials, or they lack a permission"), (400, r"refuses the request \(HTTP 400\)")],
+)
+async def test_a_refusal_of_the_bucket_has_a_reason(tmp_path: Path, status: int, reason: str) -> None:
+    with reply_server() as server:
+        server.status = status
+        blobs = open_test_blobs(tmp_path, type="S3", config=s3_config(tmp_path, server.url))
+        for request in (blobs.read("a"), blobs.write("a", b"b"), blobs.delete_command_outputs(FAR_FUTURE)):
+            with pytest.raises(Temporary, match=reason):
+                await request
+
+
 async def test_an_existing_bucket_is_used(tmp_path: Path) -> None:
     with emulated_aws() as aws:
         config = {**s3_config(tmp_path, aws.url), "autoCreateBucket": True}

@@ -189,6 +189,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
             tasks.create_task(services.agent_requests.run(), name="messages of replicas"),
             tasks.create_task(services.refusals.run(), name="refusals"),
             tasks.create_task(services.group_checks.run(), name="group checks"),
+            tasks.create_task(_check_object_store(services), name="object store"),
         ]
         if options.with_jobs:
             background.append(tasks.create_task(jobs.run_all(services), name="jobs"))
@@ -224,6 +225,12 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
                 grpc=grpc_ports, http=http_socket.getsockname()[1], admin=admin_socket.getsockname()[1]
             ),
         )
+
+
+async def _check_object_store(services: Services) -> None:
+    """Log why objects cannot be read. It does not stop the server: the store may be back in a moment."""
+    if problem := await services.blobs.problem():
+        log.error("object_store_unusable", error=problem, remedy="check `filestore` in the configuration")
 
 
 async def run(

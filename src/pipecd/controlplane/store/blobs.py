@@ -21,20 +21,35 @@ from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
 
 M = TypeVar("M", bound=Message)
 _SEGMENT = re.compile(r"[A-Za-z0-9._@:=+-]{1,200}")
+#: The code of S3 and of Google Cloud Storage, and the status in an error of the library.
+_NO_BUCKET = "NoSuchBucket"
+_STATUS = re.compile(r"status code: (\d{3})")
 
 
 class Blobs:
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
+    async def problem(self) -> str:
+        """Why objects cannot be read, such as a bucket that does not exist; empty if they can be."""
+        try:
+            await self.read("never-written")
+        except NotFound:
+            pass
+        except Temporary as error:
+            return str(error)
+        return ""
+
     async def read(self, path: str) -> bytes:
         """Raises NotFound or Temporary."""
         try:
             return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"object {path} does not exist") from None
         except (BaseError, OSError) as error:
-            raise Temporary(f"reading {path} from the object store failed") from error
+            if _says_absent(error):
+                raise NotFound(f"object {path} does not exist") from None
+            raise Temporary(
+                f"reading {path} from the object store failed: {_describe_error(error)}"
+            ) from error
 
     async def write(self, path: str, data: bytes) -> None:
         """Replace the object atomically: readers see either the old or the new contents. Raises Temporary."""
@@ -47,9 +62,9 @@ class Blobs:
         """Delete the object, if it exists. Raises Temporary."""
         try:
             await obstore.delete_async(self._store, path)
-        except (NotFoundError, FileNotFoundError):
-            return
         except (BaseError, OSError) as error:
+            if _says_absent(error):
+                return
             raise Temporary(f"deleting {path} failed: {_describe_error(error)}") from error
 
     async def live_state(self, application_id: str) -> ApplicationLiveStateSnapshot:
@@ -113,5 +128,21 @@ def segment(name: str) -> str:
     return name
 
 
+def _says_absent(error: Exception) -> bool:
+    """Whether there is no such object. A bucket that does not exist is another error."""
+    return isinstance(error, NotFoundError | FileNotFoundError) and _NO_BUCKET not in str(error)
+
+
 def _describe_error(error: Exception) -> str:
-    return "no space left" if "No space left" in str(error) else "it is unreachable or not writable"
+    """The reason for a user. The original error may contain an address with a signature."""
+    text = str(error)
+    if "No space left" in text:
+        return "no space left"
+    if _NO_BUCKET in text:
+        return "the bucket does not exist"
+    status = _STATUS.search(text)
+    if status is None:
+        return "it is unreachable or not writable"
+    if status[1] in ("401", "403"):
+        return f"it refuses the credentials, or they lack a permission (HTTP {status[1]})"
+    return f"it {'is unavailable' if status[1] >= '500' else 'refuses the request'} (HTTP {status[1]})"

@@ -4,6 +4,7 @@ import configparser
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import obstore
@@ -21,9 +22,14 @@ from pipecd.config.controlplane import (
 from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, Temporary
 
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
 _KEY = "spec.filestore.config"
 #: Timeout of the request that creates a bucket, in seconds.
 _CREATE_BUCKET_TIMEOUT = 20
+#: A request that got no answer is not repeated after this time; one request takes at most 30 seconds.
+_RETRIES: "RetryConfig" = {"retry_timeout": datetime.timedelta(seconds=20)}
 
 
 def open_store(filestore: Filestore) -> ObjectStore:
@@ -74,7 +80,7 @@ def _s3(config: S3Config) -> S3Store:
         options |= _read_profile(config.credentials_file or "~/.aws/credentials", config.profile or "default")
     if config.endpoint:
         return _s3_with_endpoint(config.bucket, config.endpoint, options)
-    return S3Store(config.bucket, config=options)  # type: ignore[arg-type]
+    return S3Store(config.bucket, config=options, retry_config=_RETRIES)  # type: ignore[arg-type]
 
 
 def _minio(config: MinioConfig) -> S3Store:
@@ -90,7 +96,12 @@ def _minio(config: MinioConfig) -> S3Store:
 def _s3_with_endpoint(bucket: str, endpoint: str, options: Mapping[str, str]) -> S3Store:
     config = {**options, "endpoint": endpoint, "virtual_hosted_style_request": "false"}
     plain = endpoint.startswith("http://")
-    return S3Store(bucket, config=config, client_options={"allow_http": plain})  # type: ignore[arg-type]
+    return S3Store(
+        bucket,
+        config=config,  # type: ignore[arg-type]
+        client_options={"allow_http": plain},
+        retry_config=_RETRIES,
+    )
 
 
 def _create_bucket(store: S3Store, config: MinioConfig) -> None:
@@ -110,10 +121,15 @@ def _create_bucket(store: S3Store, config: MinioConfig) -> None:
 
 def _gcs(config: GCSConfig) -> GCSStore:
     if not config.credentials_file:
-        return GCSStore(config.bucket)
+        return GCSStore(config.bucket, retry_config=_RETRIES)
     key = read_named_file(config.credentials_file, f"{_KEY}.credentialsFile")
     # Plain HTTP is used only if the key file names another address, such as an emulator's.
-    return GCSStore(config.bucket, config={"service_account_key": key}, client_options={"allow_http": True})
+    return GCSStore(
+        config.bucket,
+        config={"service_account_key": key},
+        client_options={"allow_http": True},
+        retry_config=_RETRIES,
+    )
 
 
 def _read_keys(access_key_file: str, secret_key_file: str) -> dict[str, str]:
