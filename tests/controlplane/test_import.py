@@ -183,6 +183,8 @@ def test_a_record_that_cannot_be_imported_is_named_and_stops_no_other(
     assert "Application            1 imported, 0 existed already, 2 failed" in result.output
     assert "Application: a record has no id" in result.output
     assert "\x1b" not in result.output
+    again = run(tmp_path, server, database)
+    assert "Deployment             0 imported, 4 existed already, 1 failed" in again.output
 
 
 def test_objects_of_another_store_are_copied(tmp_path: Path, server: Path, database: Any) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from pipecd import proto_json
 from pipecd.controlplane.moving.mysql import Source
 from pipecd.controlplane.store import Store
-from pipecd.errors import AlreadyExists, Conflict, Refused
+from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused
 from pipecd.model.actor import Actor
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
@@ -87,7 +87,19 @@ async def _import_one(store: Store, table: str, message: Message, result: Result
     except AlreadyExists:
         result.existing[table] += 1
     except (Conflict, Refused) as error:
-        result.add_problem(table, str(error))
+        if await _exists(store, message):
+            # It is the active deployment itself.
+            result.existing[table] += 1
+        else:
+            result.add_problem(table, str(error))
+
+
+async def _exists(store: Store, message: Message) -> bool:
+    try:
+        await store.get(type(message), str(message.id))  # type: ignore[attr-defined]
+    except NotFound:
+        return False
+    return True
 
 
 def _parse(table: str, text: str, result: Result) -> Message | None:
