@@ -230,7 +230,7 @@ REFUSED: dict[str, tuple[Change, dict[str, Any], str]] = {
     "a secret as a key": (
         lambda provider: provider.__dict__.update(algorithm="HS256", key="s" * 32),
         {},
-        "HS256, which is not safe",
+        "HS256, which is not safe; choose RS256",
     ),
     "a clock that is two minutes ahead": (
         lambda provider: provider.forged.update(iat=provider.now() + 120),

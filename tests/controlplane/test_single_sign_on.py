@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import controlplane as config
@@ -178,7 +178,12 @@ async def test_openid_connect_gives_the_roles_of_groups(
         assert cookie.expires is not None
         provider.reset()
     async with browser(plane) as console:
-        assert "The user ada is in none of the project's user groups" in await sign_in(console, FILE)
+        problem = await sign_in(console, FILE)
+        assert "The user ada is in none of the project's user groups; neither the ID token" in problem
+        assert "has a claim groups, roles, cognito:groups, custom:roles or custom:groups." in problem
+        provider.claims["groups"] = ["others"]
+        assert "127.0.0.1 sent these groups: others." in await sign_in(console, FILE)
+        del provider.claims["groups"]
         provider.claims["roles"] = "Admin"
         assert await sign_in(console, FILE) == "", "a built-in role as the value of the claim"
         assert await may(console, "ListAPIKeys")
@@ -319,7 +324,14 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 #: They concern what is read before the browser is sent to the provider.
 EARLY_FAULTS: dict[str, tuple[Fault, str]] = {
-    "no discovery": (replace("/.well-known/openid-configuration", JSONResponse({}, 404)), "HTTP 404"),
+    "no discovery": (
+        replace("/.well-known/openid-configuration", JSONResponse({}, 404)),
+        "(HTTP 404); correct `issuer`",
+    ),
+    "a page instead of discovery": (
+        replace("/.well-known/openid-configuration", HTMLResponse("<html>", 404)),
+        "(HTTP 404); correct `issuer`",
+    ),
     "another issuer": (
         replace("/.well-known/openid-configuration", JSONResponse({"issuer": "https://evil.example"})),
         "calls itself",

@@ -15,14 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipecd.clock import Clock
+from pipecd.controlplane.auth import sessions
 from pipecd.controlplane.auth.derived_cipher import DerivedCipher
 from pipecd.controlplane.auth.projects import Projects
-from pipecd.controlplane.auth.sessions import GITHUB, OIDC, Session
+from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.auth.sso import github
 from pipecd.controlplane.auth.sso.grants import Grant, GrantEnded, StoreGrant
-from pipecd.controlplane.auth.sso.oidc import OIDCClient
-from pipecd.controlplane.auth.sso.providers import GitHub, Identity, Provider
-from pipecd.controlplane.auth.sso.roles import matching_groups, refuse, roles_of
+from pipecd.controlplane.auth.sso.oidc import OIDCClient, roles_claims
+from pipecd.controlplane.auth.sso.providers import OIDC, GitHub, Identity, Provider
+from pipecd.controlplane.auth.sso.roles import matching_groups, refuse, refuse_without_claim, roles_of
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Unauthenticated
 
@@ -162,6 +163,9 @@ class SingleSignOn:
             identity.groups, roles_by_group, ignore_case=is_github, built_in=not is_github
         )
         roles = roles_of(matched, roles_by_group, stray_as_viewer=project.allow_stray_as_viewer)
+        if not roles and isinstance(settings, OIDC) and not identity.grant.groups_in:
+            claims = roles_claims(settings)
+            raise refuse_without_claim(project.id, identity.username, settings.title, claims)
         if not roles:
             hint = f"{settings.title} sent these groups"
             if is_github:
@@ -178,7 +182,7 @@ class SingleSignOn:
             subject=hashlib.sha256(identity.grant.subject.encode()).hexdigest(),
             groups=_bound(matched, roles_by_group),
             lifetime=provider.session_lifetime,
-            source=GITHUB if is_github else OIDC,
+            source=sessions.GITHUB if is_github else sessions.OIDC,
             grant=identity.grant.to_json(),
         )
 

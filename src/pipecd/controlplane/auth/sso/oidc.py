@@ -20,6 +20,7 @@ from pipecd.clock import Clock
 from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded, StoreGrant
 from pipecd.controlplane.auth.sso.providers import OIDC, Identity
 from pipecd.controlplane.auth.sso.requests import (
+    Absent,
     Requests,
     WrongClient,
     check_client,
@@ -200,7 +201,13 @@ class OIDCClient:
     async def _metadata(self, settings: OIDC, requests: Requests) -> dict[str, Any]:
         issuer = settings.issuer.rstrip("/")
         url = f"{issuer}/.well-known/openid-configuration"
-        metadata = await self._read(url, settings.proxy_url, requests, self._limits.provider_max_age)
+        try:
+            metadata = await self._read(url, settings.proxy_url, requests, self._limits.provider_max_age)
+        except Absent:
+            raise ConfigError(
+                f"{settings.title} publishes no metadata of OpenID Connect at {url} (HTTP 404)",
+                remedy="correct `issuer` in the configuration of single sign-on",
+            ) from None
         if str(metadata.get("issuer", "")).rstrip("/") != issuer:
             raise ConfigError(
                 f"{settings.title} calls itself {str(metadata.get('issuer'))[:200]}, not {issuer}",
@@ -286,7 +293,8 @@ class OIDCClient:
             header = jwt.get_unverified_header(token)
             if header.get("alg") not in _ALGORITHMS:
                 raise Temporary(
-                    f"{settings.title} signs with {str(header.get('alg'))[:20]}, which is not safe"
+                    f"{settings.title} signs with {str(header.get('alg'))[:20]}, which is not safe; choose"
+                    " RS256 or another algorithm with a public key for the client at the provider"
                 )
             # The second time for a key that was replaced, perhaps by one of the same name.
             for max_age in (longest, min(_KEYS_INTERVAL, longest)):
@@ -389,19 +397,20 @@ def identity_of(settings: OIDC, claims: Mapping[str, Any], *, named: bool = True
 def groups_in(settings: OIDC, id_token: Mapping[str, Any], user_info: Mapping[str, Any]) -> str:
     """Which document has the roles claim that counts: `id_token`, `user_info`, or none."""
     merged = {**id_token, **user_info}
-    for key in _roles_claims(settings):
+    for key in roles_claims(settings):
         if find_claim(merged, key) is not None:
             return "id_token" if find_claim(user_info, key) is None else "user_info"
     return ""
 
 
-def _roles_claims(settings: OIDC) -> Sequence[str]:
+def roles_claims(settings: OIDC) -> Sequence[str]:
+    """The claims that may have the groups; the first that is there counts."""
     return (settings.roles_claim_key,) if settings.roles_claim_key else _ROLES_CLAIMS
 
 
 def _groups(settings: OIDC, claims: Mapping[str, Any]) -> Sequence[str]:
     """The values of the first roles claim that the token has."""
-    keys = _roles_claims(settings)
+    keys = roles_claims(settings)
     for key in keys:
         value = find_claim(claims, key)
         if value is not None:

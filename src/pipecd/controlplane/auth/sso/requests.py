@@ -25,6 +25,10 @@ def _tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+class Absent(Temporary):
+    """The provider has nothing at the address."""
+
+
 @dataclass(frozen=True)
 class Response:
     """`body` is the decoded JSON, or the text of a JSON Web Token. `next`: URL of the next page, or empty."""
@@ -64,15 +68,20 @@ class Requests:
         try:
             body = data.decode("ascii") if is_token else json.loads(data)
         except (ValueError, RecursionError):
-            raise Temporary(f"{self.name} sent a response that is not JSON (HTTP {status})") from None
+            if status != 404:
+                raise Temporary(f"{self.name} sent a response that is not JSON (HTTP {status})") from None
+            body = None
         return Response(status, body, next_page)
 
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The JSON object at `url`. Raises Temporary."""
+        """The JSON object at `url`. Raises Absent or Temporary."""
         response = await self.send("GET", url, headers=dict(headers or {}))
         return self.expect_object(response)
 
     def expect_object(self, response: Response) -> dict[str, Any]:
+        """Raises Absent or Temporary."""
+        if response.status == 404:
+            raise Absent(f"{self.name} refused a request of the control plane (HTTP 404)")
         if response.status != 200 or not isinstance(response.body, dict):
             raise Temporary(f"{self.name} refused a request of the control plane (HTTP {response.status})")
         return response.body

@@ -50,3 +50,16 @@ def refuse(project_id: str, username: str, groups: Sequence[str], hint: str) -> 
         project_id,
         username,
     )
+
+
+def refuse_without_claim(project_id: str, username: str, provider: str, claims: Sequence[str]) -> NoRole:
+    """The error of a user about whose groups the provider said nothing. `claims` may have them."""
+    *others, last = claims
+    names = f"a claim {', '.join(others)} or {last}" if others else f"the claim {last}"
+    return NoRole(
+        f"the user {username} is in none of the project's user groups; neither the ID token nor the user info"
+        f" of {provider} has {names}. Ask an administrator to add you to a group at the provider, or to let"
+        " the provider send the claim",
+        project_id,
+        username,
+    )
