@@ -3,7 +3,7 @@
 
 import { Fragment } from "react";
 
-/** Parts that are longer break behind dots and underscores too. */
+/** Parts that are longer break behind dots too. */
 const LONG_PART = 24;
 
 export function Breakable({ text }: { text: string }) {
@@ -16,6 +16,6 @@ export function Breakable({ text }: { text: string }) {
 }
 
 export function breakableParts(text: string): string[] {
-  const parts = text.split(/(?<=[/:@;,=])(?![/:@;,=])/);
-  return parts.flatMap((part) => (part.length > LONG_PART ? part.split(/(?<=[._])(?![._])/) : part));
+  const parts = text.split(/(?<=[/:@;,=_])(?![/:@;,=_])/);
+  return parts.flatMap((part) => (part.length > LONG_PART ? part.split(/(?<=[.])(?![.])/) : part));
 }

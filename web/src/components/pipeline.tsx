@@ -1,12 +1,13 @@
 // The pipeline as a graph. Each stage is a button that opens its log.
 
 import { useMediaQuery } from "@mantine/hooks";
-import { Fragment, type ReactNode, useMemo } from "react";
+import { useMemo } from "react";
 
 import { stageDisplay } from "../display-names";
 import { layoutPipeline, STAGE_SIZE } from "../pipeline-layout";
 import type { PipelineStage } from "../schema/model/stage_pb";
 import { endedAt, stageNote, startedAt } from "../stages";
+import { Breakable } from "./breakable";
 import classes from "./pipeline.module.css";
 import { StatusIcon } from "./status";
 import { Duration } from "./time";
@@ -41,15 +42,6 @@ export function Pipeline({ stages, selectedId, onSelect }: PipelineProps) {
   );
 }
 
-/** The name with possible line breaks after its underscores. */
-const breakableName = (name: string): ReactNode =>
-  name.split(/(?<=_)/).map((part, index) => (
-    <Fragment key={index}>
-      {index > 0 && <wbr />}
-      {part}
-    </Fragment>
-  ));
-
 interface StageBoxProps extends Pick<PipelineProps, "onSelect"> {
   stage: PipelineStage;
   x: number;
@@ -73,7 +65,9 @@ function StageBox({ stage, x, y, selected, onSelect }: StageBoxProps) {
     >
       <span className={classes.head}>
         <StatusIcon status={status} size={17} />
-        <span className={classes.name}>{breakableName(stage.name)}</span>
+        <span className={classes.name}>
+          <Breakable text={stage.name} />
+        </span>
       </span>
       <span className={classes.foot}>
         <span className={classes.note}>{note}</span>

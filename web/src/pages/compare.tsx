@@ -110,7 +110,9 @@ function Rows({ rows, before, after, header = false }: RowsProps) {
         <Table.Tbody>
           {rows.map((row) => (
             <Table.Tr key={row.name} data-changed={row.before !== row.after || undefined}>
-              <Table.Td className={classes.name}>{row.name}</Table.Td>
+              <Table.Td className={classes.name}>
+                <Breakable text={row.name} />
+              </Table.Td>
               <Table.Td className={classes.value}><Breakable text={row.before || "–"} /></Table.Td>
               <Table.Td className={classes.value}><Breakable text={row.after || "–"} /></Table.Td>
             </Table.Tr>

@@ -145,8 +145,8 @@ function Row({ session, all }: { session: UserSession; all: boolean }) {
         </Table.Td>
       )}
       <Table.Td data-label="Address">
-        {session.lastAddress || session.address}
-        {session.address !== session.lastAddress && session.lastAddress && (
+        {session.lastAddress || session.address || "–"}
+        {session.address && session.lastAddress && session.address !== session.lastAddress && (
           <Text size="xs" className="faint">
             signed in from {session.address}
           </Text>
