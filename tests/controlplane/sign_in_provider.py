@@ -57,6 +57,8 @@ class SignInProvider:
     sends_issuer: bool = False
     #: Changes of the claims of a signed user info; None: it is not signed.
     signed_user_info: dict[str, Any] | None = None
+    #: The error that it sends instead of a code.
+    refuses_with: str = ""
     #: Replaces the response of a path.
     replaced: dict[str, Response] = field(default_factory=dict)
     #: Paths that do not respond.
@@ -101,7 +103,8 @@ class SignInProvider:
                 code = f"code{len(self.codes)}"
                 self.codes[code] = parameters
                 issuer = {"iss": self.metadata()["issuer"]} if self.sends_issuer else {}
-                query = urlencode({"code": code, "state": parameters["state"], **issuer})
+                answer = {"error": self.refuses_with} if self.refuses_with else {"code": code}
+                query = urlencode({**answer, "state": parameters["state"], **issuer})
                 return RedirectResponse(f"{parameters['redirect_uri']}?{query}", status_code=302)
             case "/token" | "/login/oauth/access_token":
                 return await self.exchange(request)

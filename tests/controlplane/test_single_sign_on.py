@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import example, given
@@ -125,12 +125,17 @@ async def browser(plane: ControlPlane) -> AsyncIterator[Console]:
         yield console
 
 
+def login_page(path: str) -> str:
+    """Where a sign-in that failed is explained, also to a browser that has a session of another tab."""
+    return "/login" if path == "/" else f"/login?next={quote(path, safe='')}"
+
+
 async def go_to_provider(console: Console, project: str, path: str = "/") -> str:
     """Begin a sign-in and confirm it at the provider. Returns the URL that it sends the browser to."""
     begun = await console.http.get(f"{console.base}/auth/login", params={"project": project, "next": path})
     assert begun.status_code == 303, begun.headers
     if not begun.headers["location"].startswith("http://127"):
-        assert begun.headers["location"] == path
+        assert begun.headers["location"] == login_page(path)
         return ""
     arrived = await console.http.get(begun.headers["location"])
     back = arrived.headers["location"]
@@ -143,9 +148,10 @@ async def sign_in(console: Console, project: str, path: str = "/") -> str:
     """Sign in by the project's provider. Returns the error, or an empty string."""
     if back := await go_to_provider(console, project, path):
         response = await console.http.get(back)
-        assert response.headers["location"] == path, "also if it failed"
         if response.status_code == 302:
+            assert response.headers["location"] == path
             return ""
+        assert response.headers["location"] == login_page(path)
     return error_of(console)
 
 
@@ -400,6 +406,7 @@ async def test_a_sign_in_is_bound_to_the_browser(plane: ControlPlane, provider: 
         assert (await victim.http.get(outside)).headers["location"] == "/"
         again = await victim.http.get(outside)
         assert again.status_code == 303, "the state is used up"
+        assert again.headers["location"] == "/login", "which says so, although there is a session"
     for header in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
         async with browser(plane) as victim:
             begun = await victim.http.get(f"{plane.url}/auth/login", params={"project": FILE}, headers=header)
@@ -415,11 +422,29 @@ async def test_a_sign_in_that_failed_leads_to_no_other_site(
     async with browser(plane) as console:
         parameters = {"project": "no such project", "next": address}
         begun = await console.http.get(f"{plane.url}/auth/login", params=parameters)
-        assert begun.headers["location"] == "/", "it did not begin"
+        assert begun.headers["location"] == "/login", "it did not begin"
         state = query_of(await go_to_provider(console, FILE, address))["state"]
         answer = {"state": state, "error": "access_denied"}
         denied = await console.http.get(f"{plane.url}/auth/callback", params=answer)
-        assert denied.headers["location"] == "/"
+        assert denied.headers["location"] == "/login"
+
+
+async def test_sign_ins_in_several_tabs_do_not_end_one_another(
+    plane: ControlPlane, provider: SignInProvider
+) -> None:
+    """Each leads to the page that its tab was for. Of many tabs, the latest may sign in."""
+    provider.claims["groups"] = ["operators"]
+    async with browser(plane) as console:
+        answers = {
+            path: await go_to_provider(console, FILE, path) for path in ("/a", "/b", "/c", "/deployments/d")
+        }
+        first = answers.pop("/a")
+        for path, back in reversed(answers.items()):
+            response = await console.http.get(back)
+            assert (response.status_code, response.headers["location"]) == (302, path)
+        assert not [name for name in console.http.cookies if name.startswith("state")]
+        console.http.cookies.delete("token")
+        assert "has ended" in await _error_at(console, first)
 
 
 async def test_a_user_who_took_too_long_at_the_provider_returns_to_the_page(
@@ -429,7 +454,7 @@ async def test_a_user_who_took_too_long_at_the_provider_returns_to_the_page(
         back = await go_to_provider(console, FILE, "/deployments/x")
         clock.skip(LIFETIME + 1)
         response = await console.http.get(back)
-        assert response.headers["location"] == "/deployments/x"
+        assert response.headers["location"] == login_page("/deployments/x")
         assert "took longer than 10 min" in error_of(console)
 
 

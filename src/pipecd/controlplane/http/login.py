@@ -7,6 +7,7 @@ refuses requests that other sites cause.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import quote
@@ -21,7 +22,13 @@ from pipecd.controlplane.auth.known_browsers import KnownBrowsers
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
-from pipecd.controlplane.auth.sso.flow import COOKIE_LIFETIME, SingleSignOn, local_path
+from pipecd.controlplane.auth.sso.flow import (
+    COOKIE_LIFETIME,
+    FIRST_PAGE,
+    SingleSignOn,
+    answered,
+    local_path,
+)
 from pipecd.controlplane.auth.sso.providers import GitHub
 from pipecd.controlplane.auth.sso.roles import NoRole
 from pipecd.controlplane.http.client_address import http_client_address
@@ -40,8 +47,11 @@ _ERROR_LIFETIME = 600
 _MAX_FIELD_LENGTH = 1024
 #: Maximum length of an error, in characters: browsers accept cookies of 4 KiB, percent-encoded.
 _MAX_MESSAGE_LENGTH = 700
-#: Holds the state of a sign-in while the user is at the provider.
-_STATE_COOKIE = "state"
+#: Name of the cookie with the state of a sign-in while the user is at the provider: each tab has its own. An
+#: earlier version used the name without a suffix.
+_STATE_COOKIE, _STATE_COOKIES = "state-{}", re.compile(r"state(-[\w-]{8})?", re.ASCII)
+#: Sign-ins that a browser may have begun. Proxies accept cookies of 8 KiB together.
+_MAX_STARTED = 3
 
 
 class Login:
@@ -133,15 +143,19 @@ class Login:
                 fields = dict(form)
         project, return_path = str(fields.get("project", "")), str(fields.get("next", ""))
         if len(project) > _MAX_FIELD_LENGTH:
-            return self._reject("The name of the project is too long.", local_path(return_path))
+            return self._reject("The name of the project is too long.", _login_page(return_path))
         try:
             started = await self._sso.begin(project, return_path)
         except PipecdError as error:
             log.warning("sign_in_not_started", project=project, error=str(error))
-            return self._reject(_sentence(error), local_path(return_path))
+            return self._reject(_sentence(error), _login_page(return_path))
         response = RedirectResponse(started.url, status_code=303)
+        cookies = _state_cookies(request)
+        kept = {sign_in.cookie_name for sign_in in self._sso.read(cookies)[1 - _MAX_STARTED :]}
+        for name in cookies.keys() - kept:
+            self._delete_state(response, name)
         response.set_cookie(
-            _STATE_COOKIE,
+            _STATE_COOKIE.format(started.state[:8]),
             started.cookie,
             max_age=COOKIE_LIFETIME,
             path="/auth",
@@ -154,21 +168,23 @@ class Login:
     async def complete(self, request: Request) -> Response:
         """The provider sends the browser here: start the session of the user."""
         peer = http_client_address(request, self._proxies)
-        cookie = request.cookies.get(_STATE_COOKIE, "")
+        parameters, path = request.query_params, FIRST_PAGE
+        sign_in = None
         try:
-            session, path = await self._sso.complete(cookie, request.query_params)
+            sign_in = answered(self._sso.read(_state_cookies(request)), parameters)
+            path = sign_in.return_path
+            session = await self._sso.complete(sign_in, parameters)
         except PipecdError as error:
             log.warning("sign_in_failed", peer=peer, error=str(error))
             if isinstance(error, NoRole):
                 claimed = Session(project_id=error.project_id, username=error.username, roles=())
                 self._refusals.add(_actor(claimed, "sign-in", peer), "none of the user's groups has a role")
-            response = self._reject(_sentence(error), self._sso.return_path(cookie, request.query_params))
+            response = self._reject(_sentence(error), _login_page(path))
         else:
             log.info("signed_in", project=session.project_id, username=session.username, peer=peer)
             response = await self._start_session(request, session, path)
-        response.delete_cookie(
-            _STATE_COOKIE, path="/auth", secure=self._secure, httponly=True, samesite="lax"
-        )
+        if sign_in:
+            self._delete_state(response, sign_in.cookie_name)
         return response
 
     async def logout(self, request: Request) -> Response:
@@ -211,8 +227,11 @@ class Login:
         log.error("sign_in_unavailable", error=str(error))
         return self._reject("The control plane cannot check the password now; try again in a moment.")
 
-    def _reject(self, message: str, path: str = "/") -> Response:
-        """Without a session, the console shows the login page, and `path` after the next attempt."""
+    def _delete_state(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path="/auth", secure=self._secure, httponly=True, samesite="lax")
+
+    def _reject(self, message: str, path: str = FIRST_PAGE) -> Response:
+        """The login page shows the message. Without a session, it is the console's first page too."""
         response = RedirectResponse(path, status_code=303)
         response.set_cookie(
             ERROR_COOKIE,
@@ -223,6 +242,20 @@ class Login:
             samesite="strict",
         )
         return response
+
+
+def _state_cookies(request: Request) -> Mapping[str, str]:
+    """Value by name."""
+    return {name: value for name, value in request.cookies.items() if _STATE_COOKIES.fullmatch(name)}
+
+
+def _login_page(return_path: str) -> str:
+    """The address of the login page, which leads to the path after the next attempt.
+
+    Not that of the page itself: with the session of another tab, the browser would show it, and no message.
+    """
+    path = local_path(return_path)
+    return "/login" if path == FIRST_PAGE else f"/login?next={quote(path, safe='')}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,8 +1,9 @@
 """A sign-in from its beginning to a session.
 
 `begin` sends the browser to the provider, with a state that is bound to the browser: an encrypted cookie
-holds the state, the nonce, the PKCE verifier and the project. `complete` verifies what the browser brings
-back. `ask_again` asks the provider of a session for the groups that its user has now.
+holds the state, the nonce, the PKCE verifier and the project. `read` reads the cookies of the sign-ins that a
+browser has begun, in several tabs; `complete` verifies what it brings back for one of them. `ask_again` asks
+the provider of a session for the groups that its user has now.
 """
 
 import base64
@@ -11,7 +12,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipecd.clock import Clock
@@ -38,15 +39,33 @@ _MAX_GROUPS = 20
 COOKIE_LIFETIME = 3600
 #: A path of the console: nothing that browsers take for another host.
 _PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,1000}")
-_FIRST_PAGE = "/"
+FIRST_PAGE = "/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """The browser is sent to `url`, with the cookie `cookie`."""
+    """The browser is sent to `url`, with `state` as its parameter, and the cookie `cookie`."""
 
     url: str
+    state: str
     cookie: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """A sign-in that a browser has begun, as its cookie says. `expires_at` in epoch seconds."""
+
+    cookie_name: str
+    state: str
+    nonce: str
+    verifier: str
+    project_id: str
+    return_path: str
+    expires_at: int
+
+    def is_answered_by(self, parameters: Mapping[str, str]) -> bool:
+        """Whether the provider's answer is to this sign-in."""
+        return hmac.compare_digest(parameters.get("state", "").encode(), self.state.encode())
 
 
 class SingleSignOn:
@@ -93,19 +112,21 @@ class SingleSignOn:
             "next": local_path(return_path),
             "expires": int(self._clock.now()) + LIFETIME,
         }
-        return Started(url=url, cookie=self._cipher.encrypt(json.dumps(fields)))
+        return Started(url=url, state=state, cookie=self._cipher.encrypt(json.dumps(fields)))
 
-    async def complete(self, cookie: str, parameters: Mapping[str, str]) -> tuple[Session, str]:
-        """The session of the user, and the path to return to.
+    def read(self, cookies: Mapping[str, str]) -> Sequence[SignIn]:
+        """The sign-ins that the browser with these cookies, by name, has begun; the oldest one first."""
+        sign_ins = (self._read(name, cookie) for name, cookie in cookies.items())
+        return sorted(filter(None, sign_ins), key=lambda sign_in: sign_in.expires_at)
+
+    async def complete(self, sign_in: SignIn, parameters: Mapping[str, str]) -> Session:
+        """The session of the user.
 
         Raises Unauthenticated, PermissionDenied, NotFound, Temporary or ConfigError.
         """
-        fields = self._decrypt(cookie)
-        if not _is_answered(fields, parameters):
-            raise Unauthenticated("the sign-in was not started by this browser; sign in again")
-        if int(fields["expires"]) < self._clock.now():
+        if sign_in.expires_at < self._clock.now():
             raise Unauthenticated(f"the sign-in took longer than {LIFETIME // 60} min; sign in again")
-        provider = await self._require(fields["project"])
+        provider = await self._require(sign_in.project_id)
         settings, redirect_uri = provider.settings, self._redirect_uri(provider)
         if problem := parameters.get("error", ""):
             description = parameters.get("error_description", "")[:300]
@@ -119,22 +140,13 @@ class SingleSignOn:
             raise Unauthenticated(f"{settings.title} sent no code; sign in again")
         if isinstance(settings, GitHub):
             identity = await github.identify(
-                settings, code, redirect_uri, fields["verifier"], self._clock, self._timeout
+                settings, code, redirect_uri, sign_in.verifier, self._clock, self._timeout
             )
         else:
             identity = await self._oidc.identify(
-                settings, code, redirect_uri, fields["verifier"], fields["nonce"], parameters.get("iss")
+                settings, code, redirect_uri, sign_in.verifier, sign_in.nonce, parameters.get("iss")
             )
-        return await self._session(fields["project"], provider, identity), fields["next"]
-
-    def return_path(self, cookie: str, parameters: Mapping[str, str]) -> str:
-        """Where a user whose sign-in failed wanted to go."""
-        try:
-            fields = self._decrypt(cookie)
-        except Unauthenticated:
-            return _FIRST_PAGE
-        # The cookie may be of a later sign-in, in another tab.
-        return fields["next"] if _is_answered(fields, parameters) else _FIRST_PAGE
+        return await self._session(sign_in.project_id, provider, identity)
 
     async def ask_again(self, session: Session, grant: Grant, store: StoreGrant) -> Session:
         """`session` with the groups, roles and grant that its user has now.
@@ -201,25 +213,36 @@ class SingleSignOn:
             )
         return configured or self._address + CALLBACK
 
-    def _decrypt(self, cookie: str) -> dict[str, str]:
+    def _read(self, name: str, cookie: str) -> SignIn | None:
+        """None if the cookie is none of `begin` with the present key."""
         text = self._cipher.decrypt(cookie[:_MAX_LENGTH])
         if text is None:
-            raise Unauthenticated(
-                "the sign-in was not started by this browser, or it blocks cookies; sign in again"
-            )
-        fields: dict[str, str] = json.loads(text)
-        return fields
+            return None
+        fields = json.loads(text)
+        return SignIn(
+            cookie_name=name,
+            state=fields["state"],
+            nonce=fields["nonce"],
+            verifier=fields["verifier"],
+            project_id=fields["project"],
+            return_path=fields["next"],
+            expires_at=fields["expires"],
+        )
 
 
 def local_path(path: str) -> str:
     """`path` if it is one of the console, else that of its first page."""
-    return path if _PATH.fullmatch(path) else _FIRST_PAGE
+    return path if _PATH.fullmatch(path) else FIRST_PAGE
 
 
-def _is_answered(fields: Mapping[str, str], parameters: Mapping[str, str]) -> bool:
-    """Whether the provider's answer is to the sign-in of the cookie."""
-    state = parameters.get("state", "")
-    return hmac.compare_digest(state.encode(), fields["state"].encode())
+def answered(sign_ins: Iterable[SignIn], parameters: Mapping[str, str]) -> SignIn:
+    """The one of the sign-ins that the provider's answer is to. Raises Unauthenticated if it is to none."""
+    for sign_in in sign_ins:
+        if sign_in.is_answered_by(parameters):
+            return sign_in
+    raise Unauthenticated(
+        "the sign-in was not started by this browser, has ended, or the browser blocks cookies; sign in again"
+    )
 
 
 def _bound(matched: Sequence[str], roles_by_group: Mapping[str, str]) -> tuple[str, ...]:
