@@ -1,5 +1,6 @@
 """Authentication and authorization (invariants 13 and 14), tested over real gRPC and HTTP servers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from grpc import aio
 
 from pipecd.controlplane.auth.keys import LENGTH, Keys, hash_key, new_api_key, new_piped_key
 from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.auth.slow_hashes import SlowHashes
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.errors import Unauthenticated
 from pipecd.model.access import ADMIN, EDITOR, VIEWER
@@ -142,6 +144,23 @@ async def test_bcrypt_hashes_of_pipecd_are_accepted() -> None:
 
     bcrypt_hash = bcrypt.hashpw(b"the key", bcrypt.gensalt(4)).decode()
     assert await Keys().check("the key", [bcrypt_hash]) == bcrypt_hash
+
+
+async def test_calls_at_the_same_time_with_a_key_of_pipecd_cost_one_slow_hash() -> None:
+    """After a restart, an agent makes many calls at once."""
+    import bcrypt
+
+    bcrypt_hash = bcrypt.hashpw(b"the key", bcrypt.gensalt(4)).decode()
+    hashes = SlowHashes("test", threads=1, max_waiting=0)
+    keys = Keys(hashes)
+    assert set(await asyncio.gather(*(keys.check("the key", [bcrypt_hash]) for _ in range(50)))) == {
+        bcrypt_hash
+    }
+    wrong = await asyncio.gather(
+        *(keys.check(f"wrong {number}", [bcrypt_hash]) for number in range(3)), return_exceptions=True
+    )
+    assert sorted(type(error).__name__ for error in wrong) == ["Temporary", "Temporary", "Unauthenticated"]
+    assert await keys.check("the key", [bcrypt_hash]) == bcrypt_hash, "a verified key needs none"
 
 
 async def test_every_call_rejects_requests_without_credentials(

@@ -1,5 +1,7 @@
 """Passwords of users: new hashes, and those that PipeCD created."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Mapping
 
 import bcrypt
@@ -8,7 +10,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from pipecd.controlplane.auth.passwords import DUMMY_HASH, hash_password, verify_password
-from pipecd.errors import Refused
+from pipecd.controlplane.auth.slow_hashes import SlowHashes
+from pipecd.errors import Refused, Temporary
 
 PASSWORD = "a long enough password"
 HASHES: Mapping[str, Callable[[], str]] = {
@@ -48,3 +51,29 @@ async def test_the_hash_for_unknown_users_costs_as_much_and_matches_nothing() ->
 @pytest.mark.parametrize("stored", ["", "plain", "$argon2id$v=19$m=1", "$2b$04$short"])
 async def test_a_malformed_hash_matches_no_password(stored: str) -> None:
     assert not await verify_password(PASSWORD, stored)
+
+
+async def test_many_sign_ins_delay_one_another_and_nothing_else() -> None:
+    """What waits has no thread, more than the limit is refused, and who has gone away costs nothing."""
+    hashes = SlowHashes("test", threads=1, max_waiting=2)
+    started, may_end = threading.Event(), threading.Event()
+    checked: list[str] = []
+
+    def check(name: str) -> None:
+        checked.append(name)
+        started.set()
+        may_end.wait()
+
+    try:
+        tasks = [asyncio.create_task(hashes.run(check, name)) for name in ("first", "gone away", "last")]
+        await asyncio.to_thread(started.wait)
+        with pytest.raises(Temporary, match="3 keys or passwords are being checked"):
+            await hashes.run(check, "too many")
+        assert await asyncio.to_thread(lambda: "served") == "served"
+        tasks[1].cancel()
+        await asyncio.wait([tasks[1]])
+    finally:
+        may_end.set()
+    await asyncio.gather(tasks[0], tasks[2])
+    assert checked == ["first", "last"]
+    await hashes.run(check, "later")

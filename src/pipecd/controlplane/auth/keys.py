@@ -8,15 +8,18 @@ checks take microseconds, and deleting the stored hash revokes the key despite t
 import asyncio
 import hashlib
 import hmac
+import os
 import secrets
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import bcrypt
 
 from pipecd.bounded_dict import BoundedDict
+from pipecd.controlplane.auth.slow_hashes import SlowHashes
 from pipecd.errors import Refused, Unauthenticated
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import PipedKey
@@ -28,6 +31,8 @@ _SCHEME = "sha256$"
 _MAX_VERIFIED = 20_000
 #: bcrypt ignores input beyond this many bytes, and newer libraries reject it.
 _BCRYPT_BYTES = 72
+#: Each takes 0.05 s. After a restart, all agents with keys of PipeCD wait for one.
+_hashes = SlowHashes("keys", threads=os.cpu_count() or 1, max_waiting=10_000)
 
 
 def new_piped_key() -> str:
@@ -79,33 +84,44 @@ def _digest(salt: str, key: str) -> str:
 class Keys:
     """Verifies keys against stored hashes."""
 
-    def __init__(self) -> None:
+    def __init__(self, hashes: SlowHashes = _hashes) -> None:
+        self._hashes = hashes
         self._secret = secrets.token_bytes(32)
         self._verified = BoundedDict[bytes, str](_MAX_VERIFIED)
+        #: Held while the key with this digest is checked: calls at the same time cost one bcrypt hash.
+        self._turns = WeakValueDictionary[bytes, asyncio.Lock]()
 
     async def check(self, key: str, hashes: Iterable[str]) -> str:
-        """The hash among the stored `hashes` that `key` matches. Raises Unauthenticated if none does."""
+        """The hash among the stored `hashes` that `key` matches. Raises Unauthenticated if none does.
+
+        Raises Temporary if too many keys are being checked.
+        """
         stored = tuple(hashes)
         # Unlike HMAC, whose start costs more than the rest of authentication.
         digest = hashlib.blake2b(key.encode(), key=self._secret, digest_size=32).digest()
-        verified = self._verified.get(digest)
-        if verified is not None and verified in stored:
+        if verified := self._find_verified(digest, stored):
             return verified
-        for candidate in stored:
-            if await _matches(key, candidate):
-                self._verified[digest] = candidate
-                return candidate
+        async with self._turns.setdefault(digest, asyncio.Lock()):
+            if verified := self._find_verified(digest, stored):
+                return verified
+            for candidate in stored:
+                if await self._matches(key, candidate):
+                    self._verified[digest] = candidate
+                    return candidate
         raise Unauthenticated("the key is wrong or has been replaced")
 
+    def _find_verified(self, digest: bytes, stored: tuple[str, ...]) -> str | None:
+        verified = self._verified.get(digest)
+        return verified if verified in stored else None
 
-async def _matches(key: str, stored: str) -> bool:
-    if stored.startswith(_SCHEME):
-        salt, _, digest = stored.removeprefix(_SCHEME).partition("$")
-        return hmac.compare_digest(_digest(salt, key), digest)
-    raw = key.encode()
-    if len(raw) > _BCRYPT_BYTES:
-        return False
-    try:
-        return await asyncio.to_thread(bcrypt.checkpw, raw, stored.encode())
-    except ValueError:
-        return False
+    async def _matches(self, key: str, stored: str) -> bool:
+        if stored.startswith(_SCHEME):
+            salt, _, digest = stored.removeprefix(_SCHEME).partition("$")
+            return hmac.compare_digest(_digest(salt, key), digest)
+        raw = key.encode()
+        if len(raw) > _BCRYPT_BYTES:
+            return False
+        try:
+            return await self._hashes.run(bcrypt.checkpw, raw, stored.encode())
+        except ValueError:
+            return False

@@ -1,17 +1,21 @@
 """Hashes and verifies user passwords: argon2, and bcrypt for hashes created by PipeCD."""
 
-import asyncio
 import base64
+import os
 import secrets
 
 import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from pipecd.controlplane.auth.slow_hashes import SlowHashes
 from pipecd.errors import Refused
 
 _hasher = PasswordHasher()
 _BCRYPT_BYTES = 72
+#: A hash takes 0.1 s and 64 MiB, so that the last one waits for some ten seconds. As anyone may guess
+#: passwords, half of the cores are left for those who have signed in, and for agents.
+_hashes = SlowHashes("passwords", threads=max(1, (os.cpu_count() or 1) // 2), max_waiting=100)
 #: Of new passwords, in characters. Sign-ins are limited, so that longer ones cannot be guessed.
 MIN_LENGTH = 8
 
@@ -42,8 +46,8 @@ def hash_password(password: str) -> str:
 
 
 async def verify_password(password: str, stored: str) -> bool:
-    """Whether `password` matches the hash `stored`. Slow by design; runs in a thread."""
-    return await asyncio.to_thread(_verify, password, stored)
+    """Whether `password` matches the hash `stored`. Slow by design; runs in a thread. Raises Temporary."""
+    return await _hashes.run(_verify, password, stored)
 
 
 def _verify(password: str, stored: str) -> bool:
