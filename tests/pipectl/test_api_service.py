@@ -94,6 +94,15 @@ async def test_a_deleted_application_is_listed_with_the_disabled_and_cannot_be_c
         )
 
 
+async def test_a_command_says_which_key_requested_it(client: Client, piped_id: str) -> None:
+    app_id = await add_application(client, piped_id)
+    sync = applications.SyncApplicationRequest(application_id=app_id)
+    response = await client.call(client.api.SyncApplication, sync)
+    request = commands.GetCommandRequest(command_id=response.command_id)
+    command = (await client.call(client.api.GetCommand, request)).command
+    assert command.commander == "API key ci"
+
+
 async def test_deleting_a_deleted_application_changes_nothing(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:

@@ -1,6 +1,7 @@
 """The authenticated caller of an RPC, built by `rpc.identity` from a credential.
 
-Handlers take the project from the caller, never from the request, and pass its `actor` to every write.
+Handlers take the project from the caller, never from the request, and pass its `actor` to every write. Its
+`name` identifies it among the callers of its kind; `shown_name` is what people read.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ class Agent:
     def name(self) -> str:
         return self.piped_id
 
+    @property
+    def shown_name(self) -> str:
+        return self.actor.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
@@ -43,6 +48,10 @@ class Program:
     @property
     def name(self) -> str:
         return self.key_id
+
+    @property
+    def shown_name(self) -> str:
+        return f"API key {self.key_name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +80,10 @@ class Person:
 
     @property
     def name(self) -> str:
+        return self.username
+
+    @property
+    def shown_name(self) -> str:
         return self.username
 
 

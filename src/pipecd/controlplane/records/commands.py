@@ -8,6 +8,8 @@ from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.services import Services
 from pipecd.schema.model.command_pb2 import Command
 
+_IDENTIFYING = frozenset({"approve_stage", "skip_stage"})
+
 
 async def create(
     services: Services, caller: Caller, piped_id: str, application_id: str = "", **payload: Any
@@ -17,7 +19,9 @@ async def create(
     `payload` is the one sub-message of the command, such as `sync_application=…`; the IDs in it are copied to
     the command itself, because lists are filtered by them.
     """
-    command = build(caller.project_id, piped_id, caller.name, services.now(), **payload)
+    # Agents compare who approves with the approvers, and count each once; the rest is for people.
+    commander = caller.name if _IDENTIFYING & payload.keys() else caller.shown_name
+    command = build(caller.project_id, piped_id, commander, services.now(), **payload)
     command.application_id = command.application_id or application_id
     await services.store.create(command, by=caller.actor)
     return command.id

@@ -4,7 +4,7 @@ A rollback is one write: the pin, and the command for the agent. The agent then 
 commit, for drift or for a chain. If it cannot roll back, the pin is removed again.
 """
 
-from pipecd.controlplane.auth.caller import Caller, Program
+from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import commands, ownership
 from pipecd.controlplane.records.pipeds import PACKAGE
 from pipecd.controlplane.services import Services
@@ -48,12 +48,12 @@ async def roll_back_to(
     )
     now = services.now()
     command = commands.build(
-        caller.project_id, application.piped_id, caller.name, now, roll_back_application=payload
+        caller.project_id, application.piped_id, caller.shown_name, now, roll_back_application=payload
     )
     pin = ApplicationPin(
         commit_hash=target.trigger.commit.hash,
         deployment_id=target.id,
-        by=caller.key_name if isinstance(caller, Program) else caller.name,
+        by=caller.shown_name,
         reason=reason.strip(),
         until=until,
         created_at=now,
