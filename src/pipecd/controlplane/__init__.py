@@ -5,7 +5,6 @@ serves until SIGINT or SIGTERM; the quickstart and the tests use `serving` direc
 """
 
 import asyncio
-import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +54,7 @@ from pipecd.controlplane.store.stage_logs import StageLogs
 from pipecd.errors import PipecdError
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.notify.network import Network
+from pipecd.stop_signals import call_at_stop_signal
 from pipecd.telemetry import Health
 from pipecd.trace_export import exporting
 from pipecd.trace_export.collector import check_installed, connected
@@ -332,8 +332,7 @@ def _health(services: Services) -> Health:
 
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    call_at_stop_signal(lambda _: stop.set())
     return stop
 
 

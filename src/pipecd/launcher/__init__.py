@@ -20,6 +20,7 @@ from pipecd.launcher.options import Options
 from pipecd.launcher.release import open_releases
 from pipecd.launcher.supervisor import Supervisor
 from pipecd.launcher.versions import Versions
+from pipecd.stop_signals import call_at_signal
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ async def run(source: Source, options: Options) -> None:
             await stack.enter_async_context(serve(admin, options.admin_host, options.launcher_admin_port))
         log.info("launcher_started", version=OWN_VERSION, target=target.name, admin_port=port)
         supervisor = Supervisor(options, targets, versions, known_good, admin)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.check_now.set)
+        call_at_signal(signal.SIGHUP, supervisor.check_now.set)
         await supervisor.prepare_first(target)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(supervisor.check_targets(), name="check targets")

@@ -5,7 +5,6 @@ configuration and version.
 """
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from pipecd.errors import ConfigError
 from pipecd.launcher import run
 from pipecd.launcher.git_source import GitLocation, open_git_source
 from pipecd.launcher.options import Options, default_home
+from pipecd.stop_signals import call_at_stop_signal
 from pipecd.telemetry import configure_logging
 
 log = structlog.get_logger()
@@ -157,15 +157,14 @@ def command(context: click.Context, /, **flags: Any) -> None:
 
 async def _until_signal(flags: dict[str, Any], options: Options) -> None:
     """Run until SIGTERM or SIGINT. Raises CancelledError once agent and launcher have shut down."""
-    loop, launcher = asyncio.get_running_loop(), asyncio.current_task()
+    launcher = asyncio.current_task()
     assert launcher is not None
 
     def stop(name: str) -> None:
         log.info("shutting_down", signal=name, grace_period=options.grace_period)
         launcher.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number.name)
+    call_at_stop_signal(stop)
     async with _open_source(flags, options.home) as source:
         await run(source, options)
 

@@ -7,7 +7,6 @@ shutdown that is bounded by the grace period; the next process continues unfinis
 import asyncio
 import os
 import pwd
-import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from pipecd.piped.notify.configured import check_receivers
 from pipecd.piped.options import Options
 from pipecd.piped.platform_availability import check_provider_configs, check_provider_types
 from pipecd.piped.unsupported_config import log_keys_without_effect
+from pipecd.stop_signals import call_at_stop_signal
 from pipecd.telemetry import configure_logging
 
 log = structlog.get_logger()
@@ -138,8 +138,7 @@ async def _until_signal(spec: config.PipedSpec, options: Options) -> None:
         # Safe: the next process finds and continues the running work.
         loop.call_later(options.grace_period, os._exit, 1)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number.name)
+    call_at_stop_signal(stop)
     await run(spec, options)
 
 

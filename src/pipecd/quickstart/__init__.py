@@ -6,7 +6,6 @@ agent and the applications through the console's API. It uses no interface that 
 
 import asyncio
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +24,7 @@ from pipecd.quickstart.polling import poll_until
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.programs import Print, Program, run_program
 from pipecd.quickstart.state import PROJECT, USERNAME, State
+from pipecd.stop_signals import call_at_stop_signal
 
 #: Until a program is ready, in seconds.
 READY_TIMEOUT = 180.0
@@ -57,8 +57,7 @@ async def run(
     ports.check(with_aws=with_aws, with_cluster=bool(cluster and cluster.simulated), google=google)
     state = State.open(folder, with_aws=with_aws, cluster=cluster, google=google)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    call_at_stop_signal(lambda _: stop.set())
     with (
         _explain_os_errors(folder),
         _git_remote(state, ports) as git,
