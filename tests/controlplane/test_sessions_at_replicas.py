@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from grpc import aio
 
-from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.auth.sessions import DEFAULT_LIFETIMES, Session
 from pipecd.controlplane.rpc.identity import CallMetadata, authenticate_agent, authenticate_program
 from pipecd.controlplane.settings import AuthSettings, FeedSettings, Settings, StoreSettings
 from pipecd.errors import Unauthenticated
@@ -38,6 +38,7 @@ from tests.controlplane.server_fixture import (
 from tests.controlplane.test_sessions import is_signed_in
 from tests.eventually import eventually
 from tests.raw_grpc import read
+from tests.skippable_clock import SkippableClock
 
 TEAM = "team"
 CHANGED_HASH = PASSWORD_HASH.replace("m=8", "m=9")
@@ -64,7 +65,12 @@ class Replicas:
 
 
 @pytest.fixture
-async def replicas(empty_postgres_url: str, tmp_path: Path) -> AsyncIterator[Replicas]:
+def clock() -> SkippableClock:
+    return SkippableClock()
+
+
+@pytest.fixture
+async def replicas(empty_postgres_url: str, tmp_path: Path, clock: SkippableClock) -> AsyncIterator[Replicas]:
     """With a project in the store, each of which knows the changes of the other."""
     url = sa.make_url(empty_postgres_url)
     config = {"url": "postgresql://postgres@", "database": f"{url.database}?host={url.query['host']}"}
@@ -72,7 +78,7 @@ async def replicas(empty_postgres_url: str, tmp_path: Path) -> AsyncIterator[Rep
     async with AsyncExitStack() as stack:
         here, there = [
             await stack.enter_async_context(
-                control_plane(tmp_path, settings=SETTINGS, datastore=datastore, sign_in=False)
+                control_plane(tmp_path, clock=clock, settings=SETTINGS, datastore=datastore, sign_in=False)
             )
             for _ in range(2)
         ]
@@ -137,6 +143,33 @@ async def test_a_changed_credential_is_refused_by_all_replicas(replicas: Replica
 
             await here.store.update(Project, TEAM, change_password, by=TESTER)
             await eventually_refused(partial(elsewhere.call, "GetMe"))
+
+
+async def test_a_session_is_idle_if_it_is_used_at_no_replica(
+    replicas: Replicas, clock: SkippableClock
+) -> None:
+    """Calls and open streams at either replica keep it alive at both; without them, it ends at both."""
+    almost = DEFAULT_LIFETIMES.idle - 600
+    here, there = Console(replicas.here.url), Console(replicas.there.url)
+    async with here.http, there.http, aio.insecure_channel(replicas.there.address) as channel:
+        await here.sign_in(project=TEAM)
+        token = here.http.cookies["token"]
+        there.http.cookies.set("token", token)
+        for console in (there, here, there):
+            clock.skip(almost)
+            assert await is_signed_in(console), "it was used at the other replica"
+        stream = ConsoleServiceStub(channel).Watch(
+            ConsoleWatchRequest(), metadata=(("cookie", f"token={token}"),)
+        )
+        for _ in range(2):
+            await read(stream)
+            clock.skip(almost)
+        assert await is_signed_in(here), "a tab was open, whose stream is at the other replica"
+        stream.cancel()
+        clock.skip(DEFAULT_LIFETIMES.idle)
+        for console in (here, there):
+            with pytest.raises(CallFailed, match="session has ended"):
+                await console.call("GetMe")
 
 
 async def test_guesses_at_all_replicas_are_counted_together(replicas: Replicas) -> None:
