@@ -1,4 +1,6 @@
-"""Requests that Schemathesis generates from an OpenAPI description, whose answers must be as described.
+"""Valid and invalid requests that Schemathesis generates from an OpenAPI description.
+
+Answers must be as described.
 
 Imported where it is used: importing Schemathesis takes a second.
 """
@@ -19,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 #: No description lists the status 500.
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     database=None,
@@ -38,12 +40,16 @@ def send_generated_requests(document: Mapping[str, Any], base_of: Callable[[str]
     assert len(operations) == sum(len(item.keys() - {"servers"}) for item in document["paths"].values())
     with requests.Session() as session:
         for operation in operations:
-            _check(operation, base_of(operation.path), session)
+            base = base_of(operation.path)
+            _check(operation, base, session, GenerationMode.POSITIVE)
+            # Only JSON can be of another form: every text is a valid parameter or field of a form.
+            if operation.path.startswith("/api/"):
+                _check(operation, base, session, GenerationMode.NEGATIVE)
 
 
-def _check(operation: Any, base: str, session: requests.Session) -> None:
+def _check(operation: Any, base: str, session: requests.Session, mode: GenerationMode) -> None:
     @EXAMPLES
-    @given(operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+    @given(operation.as_strategy(generation_mode=mode))
     def send(case: Any) -> None:
         response = case.call(base_url=base, session=session, allow_redirects=False)
         case.validate_response(response, checks=CHECKS)

@@ -15,6 +15,8 @@ from pipecd.telemetry import Health, answer_admin_request
 from pipecd.watchdog import Watchdog
 
 _METRICS = {"content-type": CONTENT_TYPE_LATEST}
+#: The last one is answered with 404, and names the others.
+_PATHS = ("/healthz", "/version", "/metrics", "/metrics/agents", "/{path:path}")
 
 
 def application(
@@ -34,4 +36,4 @@ def application(
         )
         return Response(body, status_code=status, headers={"content-type": content_type})
 
-    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD"])])
+    return Starlette(routes=[Route(path, answer, methods=["GET", "HEAD"]) for path in _PATHS])

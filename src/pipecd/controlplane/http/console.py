@@ -4,9 +4,12 @@ The files come from the package (`pipecd/console`, created by the build) or from
 """
 
 import asyncio
+import os.path
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -29,10 +32,13 @@ class Assets(StaticFiles):
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if "\0" in path:  # The functions of the operating system raise ValueError.
+            raise HTTPException(404)
         compressed = False
         if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
-            _, copy = await asyncio.to_thread(self.lookup_path, f"{path}.gz")
-            compressed = copy is not None
+            with suppress(OSError):  # Such as for a path that is too long, which is answered with 404.
+                _, copy = await asyncio.to_thread(self.lookup_path, f"{path}.gz")
+                compressed = copy is not None
         response = await super().get_response(f"{path}.gz" if compressed else path, scope)
         if response.status_code == 200:
             response.headers["cache-control"] = "public, max-age=31536000, immutable"
@@ -51,7 +57,8 @@ class Pages:
     async def page(self, request: Request) -> Response:
         """The file in `root` that the path names, otherwise `index.html`."""
         name = request.path_params["path"]
-        if name and "/" not in name and not name.startswith(".") and (self._root / name).is_file():
+        # Unlike that of pathlib, this `isfile` takes every name.
+        if name and "/" not in name and not name.startswith(".") and os.path.isfile(self._root / name):  # noqa: PTH113
             return FileResponse(self._root / name, headers={"cache-control": "no-cache"})
         if name.startswith(("api/", "hooks/", "auth/", "assets/")):
             return PlainTextResponse("not found", status_code=404)
