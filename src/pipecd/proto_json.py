@@ -52,7 +52,7 @@ def loads(kind: type[M], text: str | bytes) -> M:
     """Parse a message of type `kind`, ignoring unknown fields. Raises ValueError if `text` is not one."""
     try:
         message: M = json_format.ParseDict(json.loads(text), kind(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
+    except (json_format.ParseError, RecursionError) as error:
         raise ValueError(str(error)) from error
     return message
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipecd import tracing
+from pipecd.bounded_body import read_bounded
 from pipecd.certificates import tls_context
 from pipecd.errors import Refused, Temporary
 from pipecd.secrets import strip_credentials
@@ -51,15 +52,13 @@ async def request(
                     method, url, headers=headers, params=params, data=data, json=json_body, auth=auth
                 ) as response,
             ):
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_SIZE:
-                        raise Temporary(f"{_host(url)} sent more than {MAX_SIZE >> 20} MiB")
+                body = await read_bounded(response.aiter_bytes(), MAX_SIZE)
             tracing.record_answer(span, response.status_code)
-        return Answer(response.status_code, bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise Temporary(f"{_host(url)} does not answer: {error or type(error).__name__}") from error
+    if body is None:
+        raise Temporary(f"{_host(url)} sent more than {MAX_SIZE >> 20} MiB")
+    return Answer(response.status_code, body)
 
 
 def json_answer(service: str, answer: Answer) -> Any:

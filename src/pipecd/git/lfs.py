@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pipecd import process
+from pipecd.bounded_body import read_bounded
 from pipecd.errors import ConfigError, Place, Refused, Temporary
 from pipecd.git.access import Access
 from pipecd.git.command import error_from_output
@@ -273,14 +274,12 @@ async def _request_batch(
     url = f"{endpoint.url.rstrip('/')}/objects/batch"
     async with client.stream("POST", url, headers=headers, content=json.dumps(request)) as response:
         _raise_for_status(response, place.file)
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_ANSWER_SIZE:
-                raise Temporary(f"LFS server {endpoint.url}: the answer is too large")
+        body = await read_bounded(response.aiter_bytes(), MAX_ANSWER_SIZE)
+    if body is None:
+        raise Temporary(f"LFS server {endpoint.url}: the answer is too large")
     try:
         objects = {str(entry["oid"]): entry for entry in json.loads(body)["objects"]}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Temporary(f"LFS server {endpoint.url}: not an answer of the LFS API") from None
     return {pointer.oid: _download_action(objects.get(pointer.oid), pointer) for pointer in pointers}
 
@@ -335,7 +334,7 @@ async def _authenticate(address: SshAddress, env: Mapping[str, str]) -> _Endpoin
     try:
         answer = json.loads(result.stdout)
         return _Endpoint(str(answer["href"]), _header(answer))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -41,7 +41,7 @@ def save_decisions(saved: Mapping[str, str], made: Iterable[Decision]) -> dict[s
 def _load(saved: Mapping[str, str]) -> list[object]:
     try:
         loaded = json.loads(saved.get(DECISIONS, "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return loaded if isinstance(loaded, list) else []
 

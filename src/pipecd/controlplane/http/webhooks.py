@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from pipecd.bounded_body import read_bounded
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.rpc.watch import RepositoryNotifier
@@ -102,7 +103,7 @@ class Webhooks:
             return PlainTextResponse(
                 f"no webhook for {name} is configured; add one under spec.webhooks", status_code=404
             )
-        body = await _read_body(request)
+        body = await read_bounded(request.stream(), MAX_BODY)
         if body is None:
             return PlainTextResponse("the request body is too large", status_code=413)
         host = HOSTS[name]
@@ -151,12 +152,3 @@ def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
         yield value
     elif isinstance(value, dict) and path[0] in value:
         yield from _values_at(value[path[0]], path[1:])
-
-
-async def _read_body(request: Request) -> bytes | None:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return None
-    return bytes(body)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipecd import tracing
+from pipecd.bounded_body import read_bounded
 from pipecd.certificates import tls_context
 from pipecd.errors import AlreadyExists, PipecdError, Refused, Temporary
 
@@ -76,15 +77,13 @@ class Api:
         try:
             with tracing.child(f"git host {method}", attributes=attributes) as span:
                 async with self._client.stream(method, url, params=params, json=body) as response:
-                    received = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        received += chunk
-                        if len(received) > MAX_SIZE:
-                            raise Temporary(f"{self._name} sent more than {MAX_SIZE >> 20} MiB")
+                    received = await read_bounded(response.aiter_bytes(), MAX_SIZE)
                 tracing.record_answer(span, response.status_code)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise Temporary(f"{self._name} does not answer: {type(error).__name__}") from error
-        answer = Answer(response.status_code, _parse(bytes(received)), dict(response.headers))
+        if received is None:
+            raise Temporary(f"{self._name} sent more than {MAX_SIZE >> 20} MiB")
+        answer = Answer(response.status_code, _parse(received), dict(response.headers))
         if 200 <= answer.status < 300:
             return answer
         words = _words(answer.content) or received[:MAX_EXCERPT].decode(errors="replace").strip()

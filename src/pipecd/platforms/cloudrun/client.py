@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipecd import tracing
+from pipecd.bounded_body import read_bounded
 from pipecd.bounded_dict import BoundedDict
 from pipecd.config.piped import decode_base64
 from pipecd.errors import NotFound, Refused, Temporary
@@ -172,20 +173,18 @@ class CloudRunClient:
                 async with self._http.stream(
                     method, url, headers=headers, params=dict(query), json=body
                 ) as response:
-                    content = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        content += chunk
-                        if len(content) > _MAX_ANSWER:
-                            raise Refused(f"the answer about {what} has more than {_MAX_ANSWER >> 20} MiB")
+                    content = await read_bounded(response.aiter_bytes(), _MAX_ANSWER)
                 if span:
                     span.set_attribute("http.response.status_code", response.status_code)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Temporary(f"Cloud Run cannot be reached: {type(error).__name__}") from error
+        if content is None:
+            raise Refused(f"the answer about {what} has more than {_MAX_ANSWER >> 20} MiB")
         if response.status_code != 200:
-            raise error_of(response.status_code, bytes(content), response.headers.get("Retry-After"), what)
+            raise error_of(response.status_code, content, response.headers.get("Retry-After"), what)
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, Mapping):
             raise Temporary(f"the answer about {what} is not from the Cloud Run API; check the endpoint")

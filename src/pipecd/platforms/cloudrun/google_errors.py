@@ -51,7 +51,7 @@ def _describe(status: int, body: bytes) -> tuple[str, str]:
     """Message and reason of an error. A proxy in between may answer with any text."""
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, Mapping):
         text = body[:200].decode(errors="replace").strip()

@@ -124,7 +124,7 @@ def _was_applied_by_piped(live: Mapping[str, Any]) -> bool:
     text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED, "")
     try:
         applied = json.loads(text) if APPLICATION in text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     metadata = applied.get("metadata") if isinstance(applied, Mapping) else None
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None

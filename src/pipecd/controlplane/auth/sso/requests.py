@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from pipecd.bounded_body import read_bounded
 from pipecd.clock import Clock, timeout
 from pipecd.config.sso import check_https
 from pipecd.controlplane.auth.sso.grants import GrantEnded
@@ -52,11 +53,9 @@ class Requests:
             raise ConfigError(f"{self.name}: {error}") from None
         try:
             async with self._client.stream(method, url, **options) as response:
-                data = bytearray()
-                async for chunk in response.aiter_bytes(64 * 1024):
-                    data += chunk
-                    if len(data) > MAX_SIZE:
-                        raise Temporary(f"{self.name} sent a response of more than {MAX_SIZE} bytes")
+                data = await read_bounded(response.aiter_bytes(), MAX_SIZE)
+                if data is None:
+                    raise Temporary(f"{self.name} sent a response of more than {MAX_SIZE} bytes")
                 next_page = str(response.links.get("next", {}).get("url", ""))
                 status = response.status_code
                 is_token = response.headers.get("content-type", "").partition(";")[0] == "application/jwt"

@@ -19,6 +19,7 @@ from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDict
 
 from pipecd import __version__, tracing
+from pipecd.bounded_body import read_bounded
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.errors import ConfigError, Conflict, PipecdError, Temporary
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
@@ -398,16 +399,15 @@ class ApiClient:
             if len(response.body) > _DECODE_IN_THREAD:
                 return await asyncio.to_thread(json.loads, response.body)
             return json.loads(response.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Temporary(f"{self.name} did not answer with JSON: is it an API server?") from error
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
-        body, limit = bytearray(), self._settings.max_response_size
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                raise Temporary(f"an answer of {response.url.host} is larger than {limit >> 20} MiB")
-        return bytes(body)
+        limit = self._settings.max_response_size
+        body = await read_bounded(response.content.iter_any(), limit)
+        if body is None:
+            raise Temporary(f"an answer of {response.url.host} is larger than {limit >> 20} MiB")
+        return body
 
 
 @asynccontextmanager

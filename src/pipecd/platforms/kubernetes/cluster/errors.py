@@ -64,7 +64,7 @@ def read_status(code: int, body: bytes, retry_after: str | None = None) -> Statu
     """The status in an answer. A proxy in front of the API server may answer with any text instead."""
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, Mapping) or data.get("kind") != "Status":
         text = body[:200].decode(errors="replace").strip()

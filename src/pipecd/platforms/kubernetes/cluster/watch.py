@@ -191,7 +191,7 @@ class _Follower:
         try:
             data: Any = json.loads(line)
             kind, item = data["type"], data["object"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Temporary(f"{self._client.name} sent an event that is not JSON") from error
         if kind == "ERROR":
             raise error_of(status_of(item), self._client.name)
