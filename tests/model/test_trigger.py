@@ -8,7 +8,16 @@ from pipecd.config.application import OnChain, OnCommand, OnCommit, OnOutOfSync
 from pipecd.model.application import Pin
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
-from pipecd.model.trigger import Decision, hold, on_chain, on_command, on_commit, on_out_of_sync
+from pipecd.model.trigger import (
+    ROLLBACK_TARGET,
+    Decision,
+    displaced_by,
+    hold,
+    on_chain,
+    on_command,
+    on_commit,
+    on_out_of_sync,
+)
 from tests.model.samples import deployment
 
 COMMITS = {
@@ -75,3 +84,20 @@ def test_a_pin_holds_automatic_deployments(case: tuple[Pin | None, bool, bool, b
     assert (decision.triggered, decision.held) == (expected, held)
     if held:
         assert decision.reason == "The application is pinned to commit aaaaaaa by ada: x changed"
+
+
+DISPLACED = {
+    "not pinned": (None, {}, False),
+    "pinned": (PIN, {}, True),
+    "the pin's own rollback": (PIN, {ROLLBACK_TARGET: "d"}, False),
+    "an earlier rollback": (PIN, {ROLLBACK_TARGET: "c"}, True),
+    "the pin has ended": (replace(PIN, until=10_000), {}, False),
+}
+
+
+@pytest.mark.parametrize("case", DISPLACED.values(), ids=DISPLACED.keys())
+def test_a_pin_ends_what_waits_to_be_deployed(case: tuple[Pin | None, dict[str, str], bool]) -> None:
+    pin, shared, expected = case
+    reason = displaced_by(pin, replace(deployment(), shared=shared), now=10_000)
+    pinned = "The application was pinned to commit aaaaaaa by ada before this deployment began"
+    assert reason == (pinned if expected else "")

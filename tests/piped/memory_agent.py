@@ -43,9 +43,11 @@ from pipecd.piped.settings import Settings
 from pipecd.piped.source.checkout import decode_config
 from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
+from pipecd.schema.agent.applications_pb2 import ListApplicationsResponse
 from pipecd.schema.agent.deployments_pb2 import GetDeploymentRequest, GetDeploymentResponse
+from pipecd.schema.model.application_pb2 import Application as ApplicationMessage
 from pipecd.secrets import Redactor
-from pipecd.wire import deployment_to
+from pipecd.wire import deployment_to, git_path_to, kind_number
 from tests.model.samples import deployment as sample
 from tests.piped.memory import Calls, memory_client
 from tests.stages.stage_runner import application
@@ -157,6 +159,18 @@ async def not_planned(deployment: Deployment, application: Application) -> Deplo
     raise Temporary("Git is away")
 
 
+def application_message(deployment: Deployment) -> ApplicationMessage:
+    """The application as the control plane lists it."""
+    return ApplicationMessage(
+        id=deployment.application_id,
+        name=deployment.application_name,
+        piped_id=deployment.piped_id,
+        project_id=deployment.project_id,
+        kind=kind_number(deployment.kind),
+        git_path=git_path_to(deployment.git_path),
+    )
+
+
 def memory_agent(
     folder: Path,
     clock: VirtualClock,
@@ -194,6 +208,8 @@ def memory_agent(
         return GetDeploymentResponse(deployment=stored)
 
     calls.answers["GetDeployment"] = get_deployment
+    listed = ListApplicationsResponse(applications=[application_message(deployment)])
+    calls.answers["ListApplications"] = lambda _: listed
     view, reporter = View(client, clock), Reporter(client, Redactor(), clock)
     view.applications = {deployment.application_id: application(deployment)}
     user = User(name="piped", email="piped@example.com")

@@ -20,7 +20,9 @@ from pipecd.piped.deploy.call_limit import CallLimit
 from pipecd.piped.deploy.workers import Workers
 from pipecd.piped.session.lease import Lease
 from pipecd.piped.settings import RolloutSettings, StageSettings
-from tests.piped.memory_agent import MemoryAgent, memory_agent
+from pipecd.schema.agent.applications_pb2 import ListApplicationsResponse
+from pipecd.schema.pipecd.v1.pin_pb2 import ApplicationPin
+from tests.piped.memory_agent import MemoryAgent, application_message, memory_agent
 from tests.virtual_clock import VirtualClock
 from tests.world import pipeline
 
@@ -104,6 +106,30 @@ async def test_a_deployment_that_is_not_accessible_is_left_to_the_next_listing(
     async with working(agent):
         await clock.advance(60)
     assert len(agent.planner.at) == 1
+    assert not agent.view.deployments
+
+
+async def test_a_deployment_that_waited_for_a_pinned_rollback_is_cancelled(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    """Also if the agent does not know the pin yet when the rollback, of an older commit, ends."""
+    plans = Plans([0, 0], PipecdError("unused"), clock)
+    agent = memory_agent(tmp_path, clock, FILE, planned=False, plan=plans)
+    application = application_message(agent.deployment)
+    pin = ApplicationPin(commit_hash="b" * 40, deployment_id="earlier", by="ada")
+    application.pin.CopyFrom(pin)
+    agent.calls.answers["ListApplications"] = lambda _: ListApplicationsResponse(applications=[application])
+    async with working(agent):
+        agent.view.add_deployment(replace(agent.deployment, id="next"))
+        await clock.advance(60)
+    assert len(agent.planner.at) == 1
+    (cancelled,) = [
+        request
+        for request in agent.calls.requests("ReportDeploymentCompleted")
+        if request.status == DeploymentStatus.CANCELLED
+    ]
+    assert cancelled.deployment_id == "next"
+    assert cancelled.status_reason.startswith("The application was pinned to commit bbbbbbb by ada")
     assert not agent.view.deployments
 
 

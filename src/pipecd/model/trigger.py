@@ -13,6 +13,9 @@ from pipecd.model.application import Pin
 from pipecd.model.deployment import Deployment
 from pipecd.model.paths import PathPattern, find_touched_path
 
+#: Shared metadata of a deployment that rolls back: the id of the earlier deployment.
+ROLLBACK_TARGET = "pipecd/rollback-target"
+
 
 class Switch(Protocol):
     """`trigger.onCommand` and `trigger.onChain`."""
@@ -106,6 +109,16 @@ def hold(decision: Decision, pin: Pin | None, *, now: float) -> Decision:
         reason=f"The application is pinned to commit {pin.commit[:7]} by {pin.by}: {decision.reason}",
         held=True,
     )
+
+
+def displaced_by(pin: Pin | None, deployment: Deployment, *, now: float) -> str:
+    """Why `deployment`, which waited for its turn, must not begin any more; empty if it may.
+
+    It was triggered before the rollback that pinned its application, and would undo it. `now`: epoch seconds.
+    """
+    if pin is None or not pin.is_active(now) or deployment.shared.get(ROLLBACK_TARGET) == pin.deployment_id:
+        return ""
+    return f"The application was pinned to commit {pin.commit[:7]} by {pin.by} before this deployment began"
 
 
 def _yes(reason: str) -> Decision:

@@ -35,6 +35,7 @@ from pipecd.model.progress import (
 )
 from pipecd.model.stage import Again, Outcome, StageAction
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
+from pipecd.model.trigger import displaced_by
 from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
 from pipecd.piped.deploy.planner import Planner, planning_failed
 from pipecd.piped.loop import Wake
@@ -140,6 +141,9 @@ class Rollout:
         match next_step(self.deployment, self._stop()):
             case None:
                 return False
+            case Plan() if reason := self._displaced():
+                finish = Finish(status=DeploymentStatus.CANCELLED, reason=reason)
+                await self._record(apply_step(self.deployment, finish, self._now()))
             case Plan():
                 await self._plan()
                 return not self._passed
@@ -153,6 +157,11 @@ class Rollout:
                 await self._record(apply_step(self.deployment, step, self._now()))
                 self._started_stage = step.stage.id if isinstance(step, Start) else ""
         return True
+
+    def _displaced(self) -> str:
+        application = self._services.view.applications.get(self.deployment.application_id)
+        pin = application.pin if application else None
+        return displaced_by(pin, self.deployment, now=self._services.clock.now())
 
     async def _plan(self) -> None:
         # Changes while it is planned count too: the plan may be based on what was before.

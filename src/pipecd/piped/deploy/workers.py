@@ -79,16 +79,19 @@ class Workers:
         backoff = Backoff(policy)
         #: Of those of one commit, which have been tried and wait for their turn in a chain.
         passed: set[str] = set()
+        #: One before it ended, which may have been the rollback of a pin that the view does not know yet.
+        follows = False
         while listed := next_deployment(application_id, view.deployments.values(), passed):
             if listed.id in passed:
                 passed = set()
             started = clock.monotonic()
-            rollout_result = await self._run(listed)
+            rollout_result = await self._run(listed, follows=follows)
             if rollout_result is RunResult.WAITING:
                 passed.add(listed.id)
                 continue
             passed = set()
             if rollout_result is RunResult.ENDED:
+                follows = True
                 backoff.reset()
                 view.mark_finished(listed.id)
                 view.request_refresh()
@@ -98,13 +101,15 @@ class Workers:
                 backoff.reset()
             await clock.sleep(backoff.next_delay())
 
-    async def _run(self, listed: Deployment) -> RunResult:
+    async def _run(self, listed: Deployment, *, follows: bool) -> RunResult:
         def another_may_go_first() -> bool:
             deployments = self._services.view.deployments.values()
             following = next_deployment(listed.application_id, deployments, {listed.id})
             return following is not None and following.id != listed.id
 
         try:
+            if follows:
+                await self._services.view.refresh_applications()
             deployment = await self._services.reporter.get_deployment(listed.id)
             waiting = await Rollout(deployment, self._services, another_may_go_first).run()
         except (NotFound, PermissionDenied) as error:

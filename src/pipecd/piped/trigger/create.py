@@ -14,6 +14,7 @@ from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind
 from pipecd.model.notification import DeploymentTriggered, NotificationEvent
 from pipecd.model.status import DeploymentStatus
+from pipecd.model.trigger import ROLLBACK_TARGET
 from pipecd.notify.mentions import mentions_metadata
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
@@ -24,8 +25,6 @@ from pipecd.piped.trigger.deployment_id import id_of_command, id_of_commit
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest
 from pipecd.schema.model.chain_pb2 import ChainFailurePolicy
 
-#: Shared metadata of a deployment that rolls back: the id of the earlier deployment, for display.
-ROLLBACK_TARGET = "pipecd/rollback-target"
 _ON_FAILURE = {
     "finish": ChainFailurePolicy.CHAIN_FAILURE_FINISH,
     "cancel": ChainFailurePolicy.CHAIN_FAILURE_CANCEL,
