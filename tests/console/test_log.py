@@ -105,6 +105,10 @@ async def test_a_long_log_is_complete_searched_and_linked(user: BrowserUser, w: 
     await expect(log.get_by_text("request 77777", exact=True)).to_be_in_viewport()
     assert await log.locator("*").count() < 2_000
 
+    await user.go(f"/deployments/{deployment.id}?line={LINES + 1}")
+    await expect(page.get_by_text(f"The log of CHECK has no line {LINES + 1}. Its end is shown.")).to_be_visible()
+    await expect(log.get_by_text(f"request {LINES}", exact=True)).to_be_in_viewport()
+
 
 async def test_the_log_of_all_stages_has_a_foldable_step_for_each(
     user: BrowserUser, w: World, agent: Client

@@ -2,7 +2,7 @@
 
 import { Group, Skeleton, Stack, Text, Textarea } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useState } from "react";
+import { lazy, type ReactNode, Suspense, useState } from "react";
 
 import { consoleClient, webClient } from "../api";
 import { useSendCommand } from "../commands";
@@ -11,6 +11,7 @@ import { compareUrl } from "../failure";
 import { tooLong } from "../field-errors";
 import { IconCheck, IconX } from "../icons";
 import { applicationQuery, meQuery } from "../queries";
+import type { ApplicationDeploymentReference } from "../schema/model/application_pb";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
 import { ConsoleService } from "../schema/pipecd/v1/console_pb";
@@ -36,19 +37,30 @@ interface ApprovalProps {
 
 export function ApprovalPanel({ deployment, stage }: ApprovalProps) {
   const plan = planStageBefore(deployment.stages, stage);
+  const application = useQuery(applicationQuery(deployment.applicationId));
+  // The buttons come with what is above them: they would move under the pointer.
+  if (application.isPending) return <Loading />;
   return (
     <Stack gap="sm" px="md" pb="md" role="group" aria-label="Approval">
-      <Change deployment={deployment} />
-      {plan && <Plan deploymentId={deployment.id} stage={plan} />}
-      <Buttons deployment={deployment} stage={stage} />
+      <Change deployment={deployment} running={application.data?.record?.mostRecentlySuccessfulDeployment} />
+      {plan ? (
+        <Plan deployment={deployment} stage={plan}>
+          <Buttons deployment={deployment} stage={stage} />
+        </Plan>
+      ) : (
+        <Buttons deployment={deployment} stage={stage} />
+      )}
     </Stack>
   );
 }
 
+interface ChangeProps {
+  deployment: Deployment;
+  running: ApplicationDeploymentReference | undefined;
+}
+
 /** What is deployed, and instead of what. */
-function Change({ deployment }: { deployment: Deployment }) {
-  const application = useQuery(applicationQuery(deployment.applicationId)).data?.record;
-  const running = application?.mostRecentlySuccessfulDeployment;
+function Change({ deployment, running }: ChangeProps) {
   const commit = deployment.trigger?.commit;
   const comparison = compareUrl(commit?.url ?? "", deployment.runningCommitHash, commit?.hash ?? "");
   return (
@@ -63,16 +75,19 @@ function Change({ deployment }: { deployment: Deployment }) {
   );
 }
 
-/** The plan as the stage before printed it. */
-function Plan({ deploymentId, stage }: { deploymentId: string; stage: PipelineStage }) {
-  const { log, loaded } = useStageLog(deploymentId, stage.id);
-  if (!loaded && log.lines.length === 0) return <Skeleton height={120} role="status" aria-label="Loading the plan" />;
+const Loading = () => <Skeleton height={120} role="status" aria-label="Loading the change" />;
+
+/** The plan as the stage before printed it, and what decides about it. */
+function Plan({ deployment, stage, children }: ApprovalProps & { children: ReactNode }) {
+  const { log, loaded } = useStageLog(deployment, stage);
+  if (!loaded && log.lines.length === 0) return <Loading />;
   return (
-    <div style={{ maxHeight: 420, overflow: "auto" }}>
-      <Suspense fallback={<Skeleton height={120} role="status" aria-label="Loading the plan" />}>
+    <Suspense fallback={<Loading />}>
+      <div style={{ maxHeight: 420, overflow: "auto" }}>
         <PlanInLog log={log.lines.map((line) => line.plain).join("\n")} />
-      </Suspense>
-    </div>
+      </div>
+      {children}
+    </Suspense>
   );
 }
 

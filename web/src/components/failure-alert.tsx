@@ -12,6 +12,7 @@ import { applicationQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
+import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
 import { SyncStrategy } from "../schema/model/strategy_pb";
 import { WebService } from "../schema/web/service_pb";
 import { syncObstacle } from "../features/pin/pin";
@@ -30,13 +31,19 @@ export function FailureAlert({ deployment }: { deployment: Deployment }) {
         <Text size="sm" style={{ overflowWrap: "anywhere", whiteSpace: "pre-wrap" }}>
           {failure.sentence}
         </Text>
-        <NextSteps deployment={deployment} stageId={failure.stage?.id ?? ""} />
+        <NextSteps deployment={deployment} failedStage={failure.stage?.status === StageStatus.STAGE_FAILURE ? failure.stage : undefined} />
       </Stack>
     </Alert>
   );
 }
 
-function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: string }) {
+interface NextStepsProps {
+  deployment: Deployment;
+  /** Undefined if none failed: one that was stopped or rejected has no error. */
+  failedStage: PipelineStage | undefined;
+}
+
+function NextSteps({ deployment, failedStage }: NextStepsProps) {
   const application = useQuery(applicationQuery(deployment.applicationId)).data?.record;
   const { commit } = deployment.trigger ?? {};
   const good = application?.mostRecentlySuccessfulDeployment;
@@ -47,8 +54,8 @@ function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: s
       {isDeploymentCompleted(deployment.status) && application && !application.deleted && (
         <RetryButton application={application} />
       )}
-      {stageId && (
-        <Anchor component={Link} size="sm" to={{ search: `?stage=${encodeURIComponent(stageId)}&line=error`, hash: "log" }}>
+      {failedStage && (
+        <Anchor component={Link} size="sm" to={{ search: `?stage=${encodeURIComponent(failedStage.id)}&line=error`, hash: "log" }}>
           First error
         </Anchor>
       )}

@@ -20,6 +20,7 @@ import classes from "../features/compare/compare.module.css";
 import { withParam } from "../filters";
 import { deploymentQuery, deploymentsQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
+import type { PipelineStage } from "../schema/model/stage_pb";
 import { useStageLog } from "../features/log/use-stage-logs";
 
 const MergeView = lazy(() => import("../features/drift/merge-view"));
@@ -180,19 +181,19 @@ function Logs({ before, after }: ComparisonProps) {
           The deployments have no stage {requested.slice(0, 100)} in common. The log of {name} is shown.
         </LinkNotice>
       )}
-      <LogDifference key={`${before.id} ${after.id} ${name}`} before={{ deploymentId: before.id, stageId: first.id }} after={{ deploymentId: after.id, stageId: second.id }} />
+      <LogDifference key={`${before.id} ${after.id} ${name}`} before={{ deployment: before, stage: first }} after={{ deployment: after, stage: second }} />
     </Section>
   );
 }
 
 interface LogOf {
-  deploymentId: string;
-  stageId: string;
+  deployment: Deployment;
+  stage: PipelineStage;
 }
 
 function LogDifference({ before, after }: { before: LogOf; after: LogOf }) {
-  const first = useStageLog(before.deploymentId, before.stageId);
-  const second = useStageLog(after.deploymentId, after.stageId);
+  const first = useStageLog(before.deployment, before.stage);
+  const second = useStageLog(after.deployment, after.stage);
   if (!first.loaded || first.loading || !second.loaded || second.loading) return <Skeleton height={160} role="status" aria-label="Loading logs" />;
   const [left, right] = [first, second].map(({ log }) => log.lines.map(({ plain }) => plain).join("\n"));
   if (left === right) {

@@ -16,6 +16,7 @@ const stage = (name: string, index: number, seconds: number) => ({
 const before = create(DeploymentSchema, {
   trigger: { commit: { hash: "aaaaaaaaaa", message: "One\nmore", author: "Ada <a@x>" } },
   labels: { env: "prod" },
+  versions: [{ name: "", version: "N/A" }],
   stages: [stage("WAIT", 0, 10), stage("WAIT", 1, 20)],
 });
 const after = create(DeploymentSchema, {

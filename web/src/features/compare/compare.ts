@@ -1,6 +1,6 @@
 // What differs between two deployments of an application, from what is stored of them.
 
-import { displayedName, displayedVersion } from "../../artifact-version";
+import { displayedName, displayedVersion, knownVersions } from "../../artifact-version";
 import { isRollback, startedAt } from "../../stages";
 import type { Deployment } from "../../schema/model/deployment_pb";
 import { formatDuration } from "../../time";
@@ -12,7 +12,7 @@ export interface Row {
 }
 
 const versions = ({ versions }: Deployment): string =>
-  versions.map(({ name, version }) => `${displayedName(name)} ${displayedVersion(version)}`.trim()).join("\n");
+  knownVersions(versions).map(({ name, version }) => `${displayedName(name)} ${displayedVersion(version)}`).join("\n");
 const labels = ({ labels }: Deployment): string =>
   Object.entries(labels)
     .map(([name, value]) => `${name}:${value}`)

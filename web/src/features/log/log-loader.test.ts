@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { LogSeverity } from "../../schema/model/stage_log_pb";
-import { LogLoader, type ReadPage } from "./log-loader";
+import { LogLoader, type LogPhase, type ReadPage } from "./log-loader";
 import { INITIAL_STATE, type StageLogState } from "./stage-log";
 
 const PAGE = 1_000;
@@ -29,8 +29,8 @@ class Log {
     return { blocks: blocks.toReversed(), caughtUp, completed: this.completed && caughtUp } as Awaited<ReturnType<ReadPage>>;
   };
 
-  follow(runs = true): LogLoader {
-    const loader = new LogLoader("d", "s", runs, this.read, (state) => (this.shown = state));
+  follow(phase: LogPhase = "running"): LogLoader {
+    const loader = new LogLoader("d", "s", phase, this.read, (state) => (this.shown = state));
     void loader.fetch();
     return loader;
   }
@@ -57,7 +57,7 @@ test("a stage that reports five times a second is read once a second, and not at
   }
   expect(log.requests).toBe(11);
   log.add(51);
-  loader.setRuns(false);
+  loader.setPhase("ended");
   await vi.advanceTimersByTimeAsync(1_100);
   log.completed = true;
   void loader.fetch();
@@ -75,7 +75,7 @@ test("a long log is read page by page without a pause, and its end is known from
   const log = new Log();
   log.add(...Array.from({ length: 2 * PAGE + 1 }, (_, line) => 10 + 3 * line));
   log.completed = true;
-  log.follow(false);
+  log.follow("ended");
   await vi.advanceTimersByTimeAsync(100);
   expect(log.shownLines).toEqual(log.allLines);
   expect(log.requests).toBe(3);
@@ -104,10 +104,38 @@ test("a log that is complete while its stage runs may be continued", async () =>
   expect(log.shownLines).toEqual(["1", "2"]);
 });
 
+test("a stage that wrote nothing is read until its deployment has ended, and once afterwards", async () => {
+  const log = new Log();
+  const loader = log.follow("ended");
+  const readAgain = async () => {
+    void loader.fetch();
+    await vi.advanceTimersByTimeAsync(2_000);
+  };
+  await readAgain();
+  const before = log.requests;
+  await readAgain();
+  expect(log.requests).toBe(before + 1);
+  loader.setPhase("final");
+  for (let round = 0; round < 5; round += 1) await readAgain();
+  expect(log.requests).toBe(before + 2);
+  expect([log.shown.loaded, log.shown.loading, log.shown.error]).toEqual([true, false, ""]);
+});
+
+test("a failed read is not the last one, also after the end of the deployment", async () => {
+  const log = new Log();
+  log.fails = true;
+  log.follow("final");
+  await vi.advanceTimersByTimeAsync(100);
+  log.fails = false;
+  log.add(1);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect([log.shownLines, log.requests]).toEqual([["1"], 2]);
+});
+
 test("a log that could not be read is read again until it is, and keeps what was shown", async () => {
   const log = new Log();
   log.add(1);
-  const loader = log.follow(false);
+  const loader = log.follow("ended");
   await vi.advanceTimersByTimeAsync(2_000);
   log.fails = true;
   log.add(2);

@@ -12,6 +12,12 @@ const RETRY_INTERVAL_MS = 5_000;
 /** Between two changes of the page while a long log is loaded. */
 const SHOW_INTERVAL_MS = 250;
 
+/**
+ * How far the stage is: it runs, it has ended, or moreover its deployment has. The last lines of a stage may arrive after
+ * its end, but none arrives after the end of the deployment.
+ */
+export type LogPhase = "running" | "ended" | "final";
+
 export type ReadPage = (
   request: { deploymentId: string; stageId: string; offsetIndex: bigint },
   options: { signal: AbortSignal },
@@ -21,13 +27,14 @@ export class LogLoader {
   #state = INITIAL_STATE;
   #wanted = false;
   #reading = false;
+  /** Whether the log was read to its end since its deployment has ended. */
+  #isRead = false;
   readonly #controller = new AbortController();
 
   constructor(
     private readonly deploymentId: string,
     private readonly stageId: string,
-    /** Whether the stage runs. Only the log of a stage that has ended has an end: another one may be continued. */
-    private runs: boolean,
+    private phase: LogPhase,
     private readonly readPage: ReadPage,
     private readonly onChange: (state: StageLogState) => void,
   ) {}
@@ -37,9 +44,9 @@ export class LogLoader {
   }
 
   /** A stage that has just ended has written its last lines. */
-  setRuns(runs: boolean): void {
-    const hasEnded = this.runs && !runs;
-    this.runs = runs;
+  setPhase(phase: LogPhase): void {
+    const hasEnded = this.phase === "running" && phase !== "running";
+    this.phase = phase;
     if (hasEnded) void this.fetch();
   }
 
@@ -57,8 +64,9 @@ export class LogLoader {
     this.#reading = false;
   }
 
+  /** The log of a stage that runs has no end, also if it was completed: it may be continued. */
   get #isAtEnd(): boolean {
-    return this.#state.log.completed && !this.runs;
+    return this.#isRead || (this.#state.log.completed && this.phase !== "running");
   }
 
   /** Returns the time until the next read, from the begin of this one. */
@@ -82,12 +90,14 @@ export class LogLoader {
 
   /** Reads pages to the last line that there is. */
   async #readPages(): Promise<void> {
+    const { phase } = this;
     let shownAt = 0;
     while (await this.#readNextPage()) {
       if (performance.now() - shownAt < SHOW_INTERVAL_MS) continue;
       this.onChange(this.#state);
       shownAt = performance.now();
     }
+    this.#isRead = phase === "final";
   }
 
   /** Returns whether another page may follow. */

@@ -6,6 +6,7 @@ import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 
 import { isDeploymentCompleted, isStageCompleted } from "../../display-names";
+import { LinkNotice } from "../../components/left-out-params";
 import { withParam } from "../../filters";
 import type { Deployment } from "../../schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "../../schema/model/stage_pb";
@@ -35,10 +36,8 @@ export function LogView({ deployment, stage, showAll }: LogViewProps) {
   const all = showAll || params.get("log") === ALL;
   const stages = useMemo(() => (all ? shownStages(deployment.stages) : [stage]), [all, deployment, stage]);
   const logs = useStageLogs(
-    deployment.id,
-    stages
-      .filter(({ status }) => status !== StageStatus.STAGE_NOT_STARTED_YET)
-      .map(({ id, status }) => ({ id, active: !isStageCompleted(status) })),
+    deployment,
+    stages.filter(({ status }) => status !== StageStatus.STAGE_NOT_STARTED_YET),
   );
   const steps = useMemo(
     () => stages.map((shown): LogStep => ({ ...(logs.get(shown.id) ?? INITIAL_STATE), stage: shown })),
@@ -53,17 +52,20 @@ export function LogView({ deployment, stage, showAll }: LogViewProps) {
       },
       { replace: true },
     );
-  const linksToError = params.get("line") === "error";
+  // The line is one of a stage that the deployment does not have.
+  const line = showAll ? "" : (params.get("line") ?? "");
+  const linksToError = line === "error";
   return (
     // The key resets position and search when another log is shown.
     <Log
       key={all ? ALL : `${stage.id} ${String(linksToError)}`}
       steps={steps}
       selected={stage.id}
+      line={line}
       active={all ? !isDeploymentCompleted(deployment.status) : !isStageCompleted(stage.status)}
       grouped={all}
       title={all ? deployment.applicationName : stage.name}
-      file={`${all ? deployment.id : stage.id}.log`}
+      file={`${[deployment.id, ...(all ? [] : [String(stage.index + 1), stage.name])].join("-")}.log`}
       scope={
         deployment.stages.length > 1 && (
           <SegmentedControl
@@ -86,6 +88,8 @@ interface LogProps {
   steps: readonly LogStep[];
   /** The ID of the selected stage. */
   selected: string;
+  /** The line of it that the URL links to: a number from 1, `error`, or empty. */
+  line: string;
   /** More lines may come. */
   active: boolean;
   /** Whether each step has a heading. */
@@ -96,15 +100,16 @@ interface LogProps {
   scope: ReactNode;
 }
 
-function Log({ steps, selected, active, grouped, title, file, scope }: LogProps) {
+function Log({ steps, selected, line, active, grouped, title, file, scope }: LogProps) {
   const [params] = useSearchParams();
   const [search, setSearch] = useState("");
   const [matchIndex, setMatchIndex] = useState(0);
   const [showTimes, setShowTimes] = useLocalStorage({ key: "pipecd:log-times", defaultValue: false });
   const [wrap, setWrap] = useLocalStorage({ key: "pipecd:log-wrap", defaultValue: false });
   const [full, setFull] = useState(false);
-  const link = useLink(steps, selected);
+  const link = useLink(steps, selected, line);
   const { firstError } = link;
+  const linked = steps[link.step];
   const [folding, setFolding] = useState<Folding>(link.requested ? { [selected]: false } : {});
   const [followedLink, setFollowedLink] = useState(link.id);
   if (followedLink !== link.id) {
@@ -121,7 +126,7 @@ function Log({ steps, selected, active, grouped, title, file, scope }: LogProps)
   const { scrollElement, rows, stickyIndex, isFollowing, setFollowing, scrollTo, scrollToEnd, onScroll } = useLogRows(
     layout.count,
     layout,
-    { active, follow: active && !params.has("line"), rowHeight, headingOf },
+    { active, follow: active && !line, rowHeight, headingOf },
   );
   // The heights of the rows are stored by index.
   useEffect(() => rows.measure(), [rows, wrap, grouped, folding]);
@@ -136,6 +141,12 @@ function Log({ steps, selected, active, grouped, title, file, scope }: LogProps)
     if (link.requested) pending.current = "link";
   }, [link.requested, link.id]);
   useEffect(() => {
+    if (pending.current === "link" && link.isMissing) {
+      pending.current = null;
+      if (grouped) rows.scrollToIndex(layout.indexOf({ step: link.step, line: link.lastLine }), { align: "center" });
+      else scrollToEnd();
+      return;
+    }
     const row = pending.current === "link" ? linkTarget : pending.current;
     const index = row ? layout.indexOf(row) : -1;
     if (!row || index < 0) return;
@@ -202,6 +213,14 @@ function Log({ steps, selected, active, grouped, title, file, scope }: LogProps)
           wrap={[wrap, setWrap]}
           full={[full, setFull]}
         />
+        {link.isMissing && (
+          <div className={classes.missing}>
+            <LinkNotice to={{ search: withParam(params, "line", []).toString() }}>
+              The log of {linked?.stage.name} has no {line === "error" ? "error" : `line ${line}`}
+              {isStageCompleted(linked?.stage.status ?? 0) ? "" : " yet"}. Its end is shown.
+            </LinkNotice>
+          </div>
+        )}
         {/* A scrollable region must be reachable by keyboard. */}
         <div
           ref={scrollElement}
@@ -274,9 +293,8 @@ function findError(steps: readonly LogStep[]): LogRow | null {
 }
 
 /** What the URL links to: a stage, and a line of it. `error` is the first error of the stage, or else of any stage. */
-function useLink(steps: readonly LogStep[], selected: string) {
+function useLink(steps: readonly LogStep[], selected: string, line: string) {
   const [params] = useSearchParams();
-  const line = params.get("line") ?? "";
   const step = steps.findIndex(({ stage }) => stage.id === selected);
   const firstError = useMemo(() => findError(steps), [steps]);
   const row = useMemo((): LogRow | null => {
@@ -287,5 +305,25 @@ function useLink(steps: readonly LogStep[], selected: string) {
     const number = Number(line);
     return step >= 0 && Number.isSafeInteger(number) && number > 0 ? { step, line: number - 1 } : null;
   }, [steps, step, line, firstError]);
-  return { id: `${selected} ${line}`, requested: params.has("stage") || line !== "", step, line, row, firstError };
+  return {
+    id: `${selected} ${line}`,
+    requested: params.has("stage") || line !== "",
+    step,
+    line,
+    row,
+    firstError,
+    isMissing: isMissing(steps, step, line, row),
+    /** The index of the last line of the stage. */
+    lastLine: Math.max(0, (steps[step]?.log.lines.length ?? 0) - 1),
+  };
 }
+
+/** Whether the line that the URL links to is not there, as far as the log has been written. */
+function isMissing(steps: readonly LogStep[], step: number, line: string, row: LogRow | null): boolean {
+  const linked = steps[step];
+  if (!linked) return false;
+  if (line === "error") return row === null && steps.every(isRead);
+  return row !== null && isRead(linked) && row.line >= linked.log.lines.length;
+}
+
+const isRead = (step: LogStep): boolean => isCaughtUp(step) && !step.error;

@@ -3,24 +3,27 @@
 import { useEffect, useRef, useState } from "react";
 
 import { consoleClient } from "../../api";
+import { isDeploymentCompleted, isStageCompleted } from "../../display-names";
 import { useLiveUpdates } from "../../live";
-import { LogLoader } from "./log-loader";
+import type { Deployment } from "../../schema/model/deployment_pb";
+import type { PipelineStage } from "../../schema/model/stage_pb";
+import { LogLoader, type LogPhase } from "./log-loader";
 import { INITIAL_STATE, type StageLogState } from "./stage-log";
 
 /** Covers lost change notifications. */
 const POLL_INTERVAL_MS = 5_000;
 
-interface FollowedStage {
-  id: string;
-  /** The stage has not completed, so its log may have more lines, and is also polled. */
-  active: boolean;
+function phaseOf(deployment: Deployment, stage: PipelineStage): LogPhase {
+  if (isDeploymentCompleted(deployment.status)) return "final";
+  return isStageCompleted(stage.status) ? "ended" : "running";
 }
 
 /**
  * The logs of `stages`, by stage ID; those without an answer are missing. A log that was requested once is followed
- * until the component is unmounted. The deployment must stay the same.
+ * until the component is unmounted; while its stage runs, it is also polled. The ID of the deployment must stay the same.
  */
-export function useStageLogs(deploymentId: string, stages: readonly FollowedStage[]): ReadonlyMap<string, StageLogState> {
+export function useStageLogs(deployment: Deployment, stages: readonly PipelineStage[]): ReadonlyMap<string, StageLogState> {
+  const deploymentId = deployment.id;
   const liveUpdates = useLiveUpdates();
   const [logs, setLogs] = useState<ReadonlyMap<string, StageLogState>>(new Map());
   const loaders = useRef(new Map<string, LogLoader>());
@@ -31,28 +34,27 @@ export function useStageLogs(deploymentId: string, stages: readonly FollowedStag
       opened.clear();
     };
   }, []);
-  const ids = JSON.stringify(stages.map(({ id }) => id));
-  const activeIds = JSON.stringify(stages.filter(({ active }) => active).map(({ id }) => id));
+  const phases = JSON.stringify(stages.map((stage) => [stage.id, phaseOf(deployment, stage)]));
   useEffect(() => {
-    const active = JSON.parse(activeIds) as string[];
-    for (const id of JSON.parse(ids) as string[]) {
+    const followed = JSON.parse(phases) as [string, LogPhase][];
+    for (const [id, phase] of followed) {
       if (!id) continue;
       const loader = loaders.current.get(id);
       if (loader) {
-        loader.setRuns(active.includes(id));
+        loader.setPhase(phase);
         continue;
       }
-      const opened = new LogLoader(deploymentId, id, active.includes(id), consoleClient.seeStageLog, (state) =>
+      const opened = new LogLoader(deploymentId, id, phase, consoleClient.seeStageLog, (state) =>
         setLogs((current) => new Map(current).set(id, state)),
       );
       loaders.current.set(id, opened);
       void opened.fetch();
     }
     const poll = setInterval(() => {
-      for (const id of active) void loaders.current.get(id)?.fetch();
+      for (const [id, phase] of followed) if (phase === "running") void loaders.current.get(id)?.fetch();
     }, POLL_INTERVAL_MS);
     return () => clearInterval(poll);
-  }, [deploymentId, ids, activeIds]);
+  }, [deploymentId, phases]);
   useEffect(
     () =>
       liveUpdates.onStageLog((deployment, stage) => {
@@ -64,7 +66,7 @@ export function useStageLogs(deploymentId: string, stages: readonly FollowedStag
   return logs;
 }
 
-/** The log of one stage of a deployment that has ended. Without an ID, nothing is requested. */
-export function useStageLog(deploymentId: string, stageId: string): StageLogState {
-  return useStageLogs(deploymentId, [{ id: stageId, active: false }]).get(stageId) ?? INITIAL_STATE;
+/** The log of one stage. */
+export function useStageLog(deployment: Deployment, stage: PipelineStage): StageLogState {
+  return useStageLogs(deployment, [stage]).get(stage.id) ?? INITIAL_STATE;
 }
