@@ -1,8 +1,9 @@
 // Converts between list filters and URL parameters, so that a filtered list can be shared and bookmarked.
 
+import { kindOf } from "./kinds";
 import type { ApplicationFilter, DeploymentFilter, EventFilter } from "./queries";
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
-import { DeploymentStatus } from "./schema/model/deployment_pb";
+import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
 import { EventStatus } from "./schema/model/event_pb";
 
 type NumberEnum = Record<string, string | number>;
@@ -58,6 +59,18 @@ export function deploymentFilter(params: URLSearchParams): DeploymentFilter {
     applicationId: params.get("application") ?? "",
     labels: parseLabels(params.getAll("label")),
   };
+}
+
+/** Whether a list with the filter has the deployment, as the control plane selects; its status is not considered. */
+export function matchesFilter(deployment: Deployment, filter: DeploymentFilter): boolean {
+  const { search, kinds, applicationId, labels } = filter;
+  const name = deployment.applicationName.toLowerCase();
+  return (
+    search.toLowerCase().split(/\s+/).every((word) => name.includes(word)) &&
+    (kinds.length === 0 || kinds.includes(kindOf(deployment))) &&
+    (applicationId === "" || deployment.applicationId === applicationId) &&
+    Object.entries(labels).every(([key, value]) => deployment.labels[key] === value)
+  );
 }
 
 export function eventFilter(params: URLSearchParams): EventFilter {

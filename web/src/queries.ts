@@ -1,4 +1,7 @@
 // Every query of the console. `affectedQueries` in live.ts maps changes to the queries they make stale.
+//
+// The placeholder of a list is its page before, unless that has no records: what is said about an empty list, such as that
+// no record matches, is not true of the next one.
 
 import { type QueryClient, type QueryKey, queryOptions } from "@tanstack/react-query";
 
@@ -156,7 +159,7 @@ export const deploymentsQuery = (filter: DeploymentFilter, cursor: string, pageS
   queryOptions({
     queryKey: [...key.deployments, filter, cursor, pageSize],
     queryFn: ({ signal }) => consoleClient.pageDeployments({ ...filter, pageSize, cursor }, { signal }),
-    placeholderData: (previous) => previous,
+    placeholderData: (previous) => (previous?.deployments.length ? previous : undefined),
   });
 
 /** The deployments of an application that have begun and not ended. */
@@ -224,7 +227,7 @@ export const eventsQuery = (filter: EventFilter, cursor: string) =>
   queryOptions({
     queryKey: [...key.events, filter, cursor],
     queryFn: ({ signal }) => webClient.listEvents({ options: filter, pageSize: EVENTS_PER_PAGE, cursor }, { signal }),
-    placeholderData: (previous) => previous,
+    placeholderData: (previous) => (previous?.events.length ? previous : undefined),
   });
 
 const CHAINS_PER_PAGE = 20;
@@ -233,7 +236,7 @@ export const chainsQuery = (cursor: string) =>
   queryOptions({
     queryKey: [...key.chains, "page", cursor],
     queryFn: ({ signal }) => webClient.listDeploymentChains({ pageSize: CHAINS_PER_PAGE, cursor }, { signal }),
-    placeholderData: (previous) => previous,
+    placeholderData: (previous) => (previous?.deploymentChains.length ? previous : undefined),
   });
 
 export const chainQuery = (id: string) =>
@@ -248,7 +251,7 @@ export const tracesQuery = (commitHash: string, cursor: string) =>
     queryKey: [...key.traces, commitHash, cursor],
     queryFn: ({ signal }) =>
       webClient.listDeploymentTraces({ options: { commitHash }, pageSize: CHAINS_PER_PAGE, cursor }, { signal }),
-    placeholderData: (previous) => previous,
+    placeholderData: (previous) => (previous?.traces.length ? previous : undefined),
   });
 
 export const commandQuery = (id: string) =>

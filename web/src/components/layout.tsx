@@ -1,10 +1,10 @@
 // The layout of every page after login: header, navigation and the page itself.
 
 import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
+import { useDisclosure, useWindowEvent } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
-import { Link, Navigate, Outlet, useLocation } from "react-router";
+import { Link, Navigate, NavigationType, Outlet, useLocation, useNavigationType } from "react-router";
 
 import { awaitsApprovalOf } from "../attention";
 import { Commands } from "../features/commands/commands";
@@ -185,17 +185,32 @@ function ApprovalCount({ count }: { count: number }) {
   );
 }
 
-/** Moves the focus to the start of a new page, for keyboard and screen reader users. */
+/**
+ * Moves the focus to the start of a new page, for keyboard and screen reader users. Back and Forward return to where the
+ * page was scrolled to, which the browser itself cannot: it scrolls before the page is there.
+ */
 function useFocusOnNavigation(onNavigation: () => void) {
   const main = useRef<HTMLElement>(null);
-  const { pathname } = useLocation();
-  const previousPathname = useRef(pathname);
+  const { pathname, key: entry } = useLocation();
+  const isReturn = useNavigationType() === NavigationType.Pop;
+  const shown = useRef({ pathname, entry });
+  const remembers = useRef(true);
+  /** Of each entry of the history, in CSS pixels. */
+  const positions = useRef(new Map<string, number>());
+  useWindowEvent("popstate", () => {
+    remembers.current = false;
+  });
+  useWindowEvent("scroll", () => {
+    if (remembers.current) positions.current.set(shown.current.entry, window.scrollY);
+  });
   useEffect(() => {
-    if (previousPathname.current === pathname) return;
-    previousPathname.current = pathname;
+    const isNewPage = shown.current.pathname !== pathname;
+    shown.current = { pathname, entry };
+    remembers.current = true;
+    if (!isNewPage) return;
     onNavigation();
     main.current?.focus({ preventScroll: true });
-    window.scrollTo(0, 0);
-  }, [pathname, onNavigation]);
+    window.scrollTo(0, isReturn ? (positions.current.get(entry) ?? 0) : 0);
+  }, [pathname, entry, isReturn, onNavigation]);
   return main;
 }

@@ -10,19 +10,22 @@ interface PaginationProps {
   labels?: { previous: string; next: string };
   /** Text beside the buttons, such as the total. */
   note?: string;
+  /** The page of the URL is being loaded, and another one is shown meanwhile: the buttons, which are those of it, do nothing. */
+  loading?: boolean;
 }
 
 interface HistoryState {
   previousCursors: string[];
 }
 
-export function Pagination({ nextCursor, labels = { previous: "Previous", next: "Next" }, note }: PaginationProps) {
+export function Pagination({ nextCursor, labels = { previous: "Previous", next: "Next" }, note, loading = false }: PaginationProps) {
   const [params] = useSearchParams();
   const location = useLocation();
   const navigate = useNavigate();
   const previousCursors = (location.state as Partial<HistoryState> | null)?.previousCursors ?? [];
   const cursor = params.get("after") ?? "";
   const go = (toCursor: string, state: HistoryState) => {
+    if (loading) return;
     const nextParams = new URLSearchParams(params);
     nextParams.delete("after");
     if (toCursor) nextParams.set("after", toCursor);

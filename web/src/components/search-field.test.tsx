@@ -132,3 +132,15 @@ test("what was typed just before the search was cleared does not come back", asy
   expect(field()).toHaveProperty("value", "");
   expect(router.state.location.search).toBe("");
 });
+
+test("white space around a text is not searched for", async () => {
+  const onValue = vi.fn();
+  render(<Slow delays={[0]} onValue={onValue} />);
+  fireEvent.change(field(), { target: { value: "  " } });
+  await pass(2 * DEBOUNCE_MS);
+  expect(onValue).not.toHaveBeenCalled();
+  fireEvent.change(field(), { target: { value: " shop " } });
+  await pass(2 * DEBOUNCE_MS);
+  expect(onValue.mock.calls).toEqual([["shop"]]);
+  expect(field().value).toBe(" shop ");
+});

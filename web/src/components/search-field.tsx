@@ -1,4 +1,4 @@
-// A search field that reports its text shortly after the last key press.
+// A search field that reports its text, without the white space around it, shortly after the last key press.
 
 import { CloseButton, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
@@ -39,9 +39,10 @@ function useTypedText(value: string, onSearch: (text: string) => void): [string,
   /** Reported texts that `value` has not had yet, oldest first. */
   const reported = useRef<string[]>([]);
   const report = useDebouncedCallback((text: string) => {
-    if (text === (reported.current.at(-1) ?? value)) return;
-    reported.current.push(text);
-    onSearch(text);
+    const search = text.trim();
+    if (search === (reported.current.at(-1) ?? value)) return;
+    reported.current.push(search);
+    onSearch(search);
   }, DEBOUNCE_MS);
   const isFirst = useRef(true);
   useEffect(() => {

@@ -34,7 +34,7 @@ export function SplitButton({ primary, others, menuLabel, ...buttonProps }: Spli
         </Menu.Target>
         <Menu.Dropdown>
           {[primary, ...others].map((option) => (
-            <Menu.Item key={option.text} onClick={option.onSelect}>
+            <Menu.Item key={option.text} disabled={buttonProps.loading} onClick={option.onSelect}>
               <Text size="sm" fw={600}>
                 {option.text}
               </Text>

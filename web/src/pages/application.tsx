@@ -4,6 +4,7 @@ import { Alert, Anchor, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { usePrefetchQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
+import { lastDeploymentFailed } from "../attention";
 import { ApplicationActions } from "../components/application-actions";
 import { displayedSyncStatus } from "../components/application-table";
 import { Breakable } from "../components/breakable";
@@ -45,7 +46,7 @@ export function ApplicationPage() {
   return (
     <RecordPage noun="application" id={id} query={applicationQuery(id)} parent={PARENT} height={320}>
       {(application) =>
-        application.deleted ? <Deleted application={application} /> : <ApplicationDetails application={application} />
+        application.deleted ? <Deleted application={application} /> : <ApplicationDetails key={id} application={application} />
       }
     </RecordPage>
   );
@@ -70,6 +71,11 @@ function Deleted({ application }: { application: Application }) {
 }
 
 function ApplicationDetails({ application }: { application: Application }) {
+  const deployments = useQuery(firstDeployments(application.id));
+  // The failure of the last one is above the rest of the page, which would move.
+  if (deployments.isPending && lastDeploymentFailed(application)) {
+    return <Skeleton height={320} role="status" aria-label="Loading application" />;
+  }
   return (
     <Stack gap="lg">
       <PageHeader
@@ -154,7 +160,7 @@ function Deployments({ application }: { application: Application }) {
       )}
       <DeploymentList deployments={deployments} singleApplication />
       <div style={{ padding: "0.5rem 1rem" }}>
-        <Pagination nextCursor={page.data?.nextCursor ?? ""} labels={{ previous: "Newer", next: "Older" }} />
+        <Pagination nextCursor={page.data?.nextCursor ?? ""} labels={{ previous: "Newer", next: "Older" }} loading={page.isPlaceholderData} />
       </div>
     </Section>
   );

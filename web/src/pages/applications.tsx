@@ -82,14 +82,16 @@ function List() {
   const pipeds = useQuery(pipedsQuery);
   const running = useQuery(runningDeploymentsQuery);
   const waiting = new Set(running.data?.filter(awaitsApproval).map((deployment) => deployment.applicationId));
-  if (page.isPending) return <Loading />;
+  // Of the page before only the counters stay, which it has also without applications.
+  const isEmptied = page.isPlaceholderData && page.data.applications.length === 0;
+  if (page.isPending || isEmptied) return <Loading />;
   if (page.isError && !page.data) {
     return <ErrorAlert title="The applications could not be loaded" error={page.error} retry={() => page.refetch()} />;
   }
   const { applications, nextCursor, total } = page.data;
   if (applications.length === 0) {
     if (isFiltered(params) || params.has("after")) return <NoMatches />;
-    return <NoApplications hasPiped={pipeds.data?.length !== 0} />;
+    return pipeds.isPending ? <Loading /> : <NoApplications hasPiped={pipeds.data?.length !== 0} />;
   }
   const chosen = applications.filter(({ id }) => selected.has(id));
   const pipedName = (id: string) => pipeds.data?.find((piped) => piped.id === id)?.name ?? "";
@@ -105,7 +107,7 @@ function List() {
           onSelect={setSelected}
         />
       </div>
-      <Pagination nextCursor={nextCursor} note={total === 1n ? "1 application" : `${total.toString()} applications`} />
+      <Pagination nextCursor={nextCursor} note={total === 1n ? "1 application" : `${total.toString()} applications`} loading={page.isPlaceholderData} />
     </Stack>
   );
 }

@@ -1,7 +1,7 @@
 // The audit log of the project: who changed what, when and from where. For project administrators.
 
 import { Alert, Button, Group, Skeleton, Stack, Table, Text, TextInput, UnstyledButton } from "@mantine/core";
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { useSearchParams } from "react-router";
 
@@ -142,7 +142,7 @@ function List() {
   const page = useQuery({
     queryKey: [...key.audit, params.toString()],
     queryFn: ({ signal }) => consoleClient.listAudit(request, { signal }),
-    placeholderData: keepPreviousData,
+    placeholderData: (previous) => (previous?.entries.length ? previous : undefined),
   });
   if (page.isPending) return <Skeleton height={320} role="status" aria-label="Loading the audit log" />;
   if (page.isError && !page.data) {
@@ -185,7 +185,7 @@ function List() {
           ))}
         </ol>
       )}
-      <Pagination nextCursor={nextCursor} labels={{ previous: "Newer", next: "Older" }} />
+      <Pagination nextCursor={nextCursor} labels={{ previous: "Newer", next: "Older" }} loading={page.isPlaceholderData} />
     </Stack>
   );
 }

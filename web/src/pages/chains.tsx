@@ -57,7 +57,7 @@ function ChainList() {
           </Section>
         );
       })}
-      <Pagination nextCursor={cursor} labels={{ previous: "Newer", next: "Older" }} />
+      <Pagination nextCursor={cursor} labels={{ previous: "Newer", next: "Older" }} loading={page.isPlaceholderData} />
     </Stack>
   );
 }

@@ -15,7 +15,7 @@ import { SearchField } from "../components/search-field";
 import { awaitsApproval } from "../attention";
 import { deploymentStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names";
 import { ShortcutBar } from "../features/favourites/shortcut-bar";
-import { deploymentFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
+import { deploymentFilter, isFiltered, matchesFilter, slug, withoutFilters, withParam } from "../filters";
 import { kindOptions } from "../kinds";
 import { WAITING } from "../page-params";
 import { applicationQuery, deploymentsQuery, pipedsQuery, runningDeploymentsQuery } from "../queries";
@@ -59,7 +59,7 @@ function Filters() {
           label="Any status"
           options={STATUS_OPTIONS}
           selected={params.getAll("status")}
-          onChange={setValues("status")}
+          onChange={(statuses) => setValues("status")(withoutOthers(statuses))}
         />
         <FilterSelect
           label="Any kind"
@@ -83,6 +83,10 @@ function Filters() {
   );
 }
 
+/** Waiting for approval is not a status of the control plane, so it is selected alone: it or the others, whichever is the newest. */
+const withoutOthers = (statuses: string[]): string[] =>
+  statuses.at(-1) === WAITING ? [WAITING] : statuses.filter((status) => status !== WAITING);
+
 function ApplicationNotice({ id }: { id: string }) {
   const application = useQuery(applicationQuery(id));
   return (
@@ -102,12 +106,14 @@ function List() {
 
 /** Deployments that wait for an approval. Few run at the same time, so their list has no pages. */
 function WaitingList() {
+  const [params] = useSearchParams();
+  const filter = deploymentFilter(params);
   const running = useQuery(runningDeploymentsQuery);
   if (running.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;
   if (running.isError && !running.data) {
     return <ErrorAlert title="The deployments could not be loaded" error={running.error} retry={() => running.refetch()} />;
   }
-  const waiting = running.data.filter(awaitsApproval);
+  const waiting = running.data.filter((deployment) => awaitsApproval(deployment) && matchesFilter(deployment, filter));
   return waiting.length === 0 ? <Empty /> : <DeploymentDays deployments={waiting} />;
 }
 
@@ -123,7 +129,7 @@ function PagedList() {
   return (
     <Stack gap="lg" aria-busy={page.isPlaceholderData}>
       <DeploymentDays deployments={deployments} />
-      <Pagination nextCursor={nextCursor} labels={{ previous: "Newer", next: "Older" }} />
+      <Pagination nextCursor={nextCursor} labels={{ previous: "Newer", next: "Older" }} loading={page.isPlaceholderData} />
     </Stack>
   );
 }

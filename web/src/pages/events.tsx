@@ -95,7 +95,7 @@ function List() {
           </div>
         </section>
       ))}
-      <Pagination nextCursor={cursor} labels={{ previous: "Newer", next: "Older" }} />
+      <Pagination nextCursor={cursor} labels={{ previous: "Newer", next: "Older" }} loading={page.isPlaceholderData} />
     </Stack>
   );
 }

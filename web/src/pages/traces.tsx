@@ -57,7 +57,7 @@ function TraceList() {
       {traces.map((trace) => (
         <TraceSection key={trace.trace?.id} found={trace} />
       ))}
-      <Pagination nextCursor={cursor} labels={{ previous: "Newer", next: "Older" }} />
+      <Pagination nextCursor={cursor} labels={{ previous: "Newer", next: "Older" }} loading={page.isPlaceholderData} />
     </Stack>
   );
 }

@@ -9,6 +9,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 
+import { errorMessage } from "../../api";
 import { displayedSyncStatus } from "../../components/application-table";
 import { StatusIcon } from "../../components/status";
 import { deploymentDisplay, syncStatusDisplay } from "../../display-names";
@@ -44,8 +45,9 @@ export function Palette({ opened, close, showHelp }: PaletteProps) {
   const [query, setQuery] = useState("");
   const [search] = useDebouncedValue(query.trim(), DEBOUNCE_MS);
   const found = useFound(search, opened);
+  const pending = found.pending || search !== query.trim();
   const groups: [string, Item[]][] = [
-    ...found,
+    ...found.groups,
     ["Pages", matching(usePages(), query)],
     ["Actions", matching(useActions(showHelp), query)],
   ];
@@ -89,7 +91,11 @@ export function Palette({ opened, close, showHelp }: PaletteProps) {
               </Spotlight.ActionsGroup>
             ),
         )}
-        {empty && <Spotlight.Empty>Nothing found</Spotlight.Empty>}
+        {(empty || found.error) && (
+          <Spotlight.Empty>
+            {pending ? "Searching…" : found.error ? `Applications and deployments could not be searched. ${errorMessage(found.error)}` : "Nothing found"}
+          </Spotlight.Empty>
+        )}
       </Spotlight.ActionsList>
     </Spotlight.Root>
   );
@@ -112,13 +118,20 @@ const matching = (items: Item[], query: string): Item[] => {
   return items.filter(({ label }) => words.every((word) => label.toLowerCase().includes(word)));
 };
 
+interface Found {
+  groups: [string, Item[]][];
+  /** A part of the answer is missing. */
+  pending: boolean;
+  error: Error | null;
+}
+
 /** Favourites without a search; with one, applications and deployments that match it. */
-function useFound(search: string, opened: boolean): [string, Item[]][] {
+function useFound(search: string, opened: boolean): Found {
   const navigate = useNavigate();
   const { favourites } = useFavourites();
   const enabled = opened && search !== "";
-  const foundApplications = useQuery({ ...foundApplicationsQuery(search), enabled }).data ?? [];
-  const foundDeployments = useQuery({ ...foundDeploymentsQuery(search), enabled }).data ?? [];
+  const foundApplications = useQuery({ ...foundApplicationsQuery(search), enabled });
+  const foundDeployments = useQuery({ ...foundDeploymentsQuery(search), enabled });
   if (!search) {
     const items = favourites.map(({ id, name }) => ({
       id: `favourite-${id}`,
@@ -126,26 +139,30 @@ function useFound(search: string, opened: boolean): [string, Item[]][] {
       icon: <IconStar size={18} aria-hidden />,
       run: () => navigate(`/applications/${id}`),
     }));
-    return [["Favourites", items]];
+    return { groups: [["Favourites", items]], pending: false, error: null };
   }
-  const applications = foundApplications.map((application) => ({
+  const applications = (foundApplications.data ?? []).map((application) => ({
     id: application.id,
     label: application.name,
     description: [kindName(kindOf(application)), ...Object.entries(application.labels).map((pair) => pair.join(":"))].join(" · "),
     icon: <StatusIcon status={syncStatusDisplay(displayedSyncStatus(application))} />,
     run: () => navigate(`/applications/${application.id}`),
   }));
-  const deployments = foundDeployments.map((deployment) => ({
+  const deployments = (foundDeployments.data ?? []).map((deployment) => ({
     id: deployment.id,
     label: deployment.applicationName,
     description: `${deployment.trigger?.commit?.hash.slice(0, 7) ?? ""} ${deployment.trigger?.commit?.message.split("\n")[0] ?? ""}`,
     icon: <StatusIcon status={deploymentDisplay(deployment)} />,
     run: () => navigate(`/deployments/${deployment.id}`),
   }));
-  return [
-    ["Applications", applications],
-    ["Deployments", deployments],
-  ];
+  return {
+    groups: [
+      ["Applications", applications],
+      ["Deployments", deployments],
+    ],
+    pending: foundApplications.isFetching || foundDeployments.isFetching,
+    error: foundApplications.error ?? foundDeployments.error,
+  };
 }
 
 function usePages(): Item[] {

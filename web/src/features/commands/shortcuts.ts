@@ -77,7 +77,11 @@ export function useShortcuts(handlers: Readonly<Record<string, () => void>>, ena
   }, [enabled]);
 }
 
+/** Inputs that take no text keep the focus after a click: letters mean nothing to them. */
+const WITHOUT_TEXT = ["checkbox", "radio", "button", "submit", "reset"];
+
 function isTyping(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
-  return target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName);
+  if (target instanceof HTMLInputElement) return !WITHOUT_TEXT.includes(target.type);
+  return target.isContentEditable || ["TEXTAREA", "SELECT"].includes(target.tagName);
 }

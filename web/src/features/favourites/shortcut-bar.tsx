@@ -13,7 +13,7 @@ import classes from "./shortcut-bar.module.css";
 export function ShortcutBar({ favourites: showsFavourites = false }: { favourites?: boolean }) {
   const { pathname } = useLocation();
   const [params] = useSearchParams();
-  const { favourites } = useFavourites();
+  const { favourites, toggle } = useFavourites();
   const { filters, save, remove } = useSavedFilters(pathname);
   const current = withParam(params, "after", []).toString();
   const shown = showsFavourites ? favourites : [];
@@ -22,9 +22,10 @@ export function ShortcutBar({ favourites: showsFavourites = false }: { favourite
   return (
     <Group gap="xs" role="group" aria-label="Favourites and saved filters">
       {shown.map(({ id, name }) => (
-        <Link key={id} to={`/applications/${id}`} className={classes.chip}>
-          <IconStar size={14} aria-hidden fill="currentColor" className={classes.star} /> {name}
-        </Link>
+        <span key={id} className={classes.chip}>
+          <IconStar size={14} aria-hidden fill="currentColor" className={classes.star} /> <Link to={`/applications/${id}`}>{name}</Link>
+          <CloseButton size="xs" aria-label={`Remove the favourite ${name}`} onClick={() => toggle({ id, name })} />
+        </span>
       ))}
       {filters.map(({ name, search }) => (
         <span key={name} className={classes.chip} data-current={search === current || undefined}>
@@ -32,14 +33,16 @@ export function ShortcutBar({ favourites: showsFavourites = false }: { favourite
           <CloseButton size="xs" aria-label={`Remove the filter ${name}`} onClick={() => remove(name)} />
         </span>
       ))}
-      {canSave && <SaveFilter save={(name) => save({ name, search: current })} />}
+      {canSave && (
+        <SaveFilter names={filters.map(({ name }) => name)} save={(name) => save({ name, search: current })} />
+      )}
     </Group>
   );
 }
 
 const MAX_NAME = 60;
 
-function SaveFilter({ save }: { save: (name: string) => void }) {
+function SaveFilter({ names, save }: { names: readonly string[]; save: (name: string) => void }) {
   const [opened, setOpened] = useState(false);
   const [name, setName] = useState("");
   const submit = (event: FormEvent) => {
@@ -61,7 +64,7 @@ function SaveFilter({ save }: { save: (name: string) => void }) {
           <Stack gap="xs">
             <TextInput
               label="Name"
-              description="Stored in this browser."
+              description={names.includes(name.trim()) ? "Replaces the filter of this name." : "Stored in this browser."}
               error={tooLong(name, MAX_NAME)}
               value={name}
               onChange={(event) => setName(event.currentTarget.value)}
