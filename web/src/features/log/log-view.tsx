@@ -145,6 +145,7 @@ function Log({ steps, selected, line, active, grouped, title, file, scope }: Log
       pending.current = null;
       if (grouped) rows.scrollToIndex(layout.indexOf({ step: link.step, line: link.lastLine }), { align: "center" });
       else scrollToEnd();
+      scrollElement.current?.scrollIntoView({ block: "nearest" });
       return;
     }
     const row = pending.current === "link" ? linkTarget : pending.current;
