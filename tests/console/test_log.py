@@ -106,7 +106,8 @@ async def test_a_long_log_is_complete_searched_and_linked(user: BrowserUser, w: 
     assert await log.locator("*").count() < 2_000
 
     await user.go(f"/deployments/{deployment.id}?line={LINES + 1}")
-    await expect(page.get_by_text(f"The log of CHECK has no line {LINES + 1}. Its end is shown.")).to_be_visible()
+    told = page.get_by_text(f"The log of CHECK has no line {LINES + 1}. Its end is shown.")
+    await expect(told).to_be_visible()
     await expect(log.get_by_text(f"request {LINES}", exact=True)).to_be_in_viewport()
 
 
