@@ -4,6 +4,7 @@ import { Alert, Button, Group, Modal, Stack, Text } from "@mantine/core";
 import type { ReactNode } from "react";
 
 import { CopyText } from "./copy";
+import { useReturnFocus } from "./return-focus";
 
 export interface OneTimeKey {
   title: string;
@@ -17,6 +18,7 @@ export interface OneTimeKey {
 
 export function OneTimeKeyDialog({ oneTimeKey, close }: { oneTimeKey: OneTimeKey; close: () => void }) {
   const { title, replacement, values, next } = oneTimeKey;
+  useReturnFocus();
   return (
     <Modal
       opened

@@ -9,6 +9,7 @@ import { errorMessage, webClient } from "../../api";
 import { useChange } from "../../changes";
 import { deploymentLink, failureMessage, waitForResult } from "../../commands";
 import { ActionButton } from "../../components/action-button";
+import { useReturnFocus } from "../../components/return-focus";
 import { StatusIcon } from "../../components/status";
 import type { StatusDisplay } from "../../display-names";
 import { type Icon, IconPlayerPause, IconPlayerPlay, IconRefresh, IconTag } from "../../icons";
@@ -98,6 +99,7 @@ interface BulkDialogProps {
 }
 
 function BulkDialog({ verb, applications: included, selected, close }: BulkDialogProps) {
+  useReturnFocus();
   const client = useQueryClient();
   /** As selected when the dialog opened: the list behind it changes meanwhile. */
   const [applications] = useState(included);

@@ -4,10 +4,12 @@ import { Modal, MultiSelect, Stack, TagsInput, Text } from "@mantine/core";
 import { useState } from "react";
 
 import { CopyBlock } from "../../components/copy";
+import { useReturnFocus } from "../../components/return-focus";
 import type { Application } from "../../schema/model/application_pb";
 import { labelCommands, parseLabel, removableKeys } from "./label-commands";
 
 export function LabelsDialog({ applications, close }: { applications: readonly Application[]; close: () => void }) {
+  useReturnFocus();
   const [added, setAdded] = useState<string[]>([]);
   const [removed, setRemoved] = useState<string[]>([]);
   const invalid = added.find((text) => !parseLabel(text));

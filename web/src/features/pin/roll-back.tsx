@@ -9,6 +9,7 @@ import { deploymentLink, useCommand } from "../../commands";
 import { ActionButton, IconAction } from "../../components/action-button";
 import { CommitLine } from "../../components/commit";
 import { DetailList } from "../../components/detail-list";
+import { useReturnFocus } from "../../components/return-focus";
 import { RelativeTime } from "../../components/time";
 import { versionLines } from "../../components/version-line";
 import { WebLink } from "../../components/web-link";
@@ -69,6 +70,7 @@ export function RollBackButton({ deployment, compact = false }: RollBackProps) {
 }
 
 function RollBackDialog({ deployment, close }: { deployment: Deployment; close: () => void }) {
+  useReturnFocus();
   const [reason, setReason] = useState("");
   const [lifetime, setLifetime] = useState("0");
   const [strategy, setStrategy] = useState(String(SyncStrategy.AUTO));
