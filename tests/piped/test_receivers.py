@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.config import piped
 from pipecd.config.application import Mention
-from pipecd.config.notifications import Route
+from pipecd.config.notifications import Receiver, Route
 from pipecd.config.notifications import Slack as SlackConfig
 from pipecd.config.notifications import Webhook as WebhookConfig
 from pipecd.errors import ConfigError, Refused, Temporary
@@ -42,6 +43,7 @@ from pipecd.model.notification import (
 from pipecd.notify.delivery import Send
 from pipecd.notify.mentions import METADATA_KEY, mentioned, mentions_metadata
 from pipecd.notify.message import Message, Tone, message_of
+from pipecd.notify.opening import open_receiver
 from pipecd.notify.pipecd_json import pipecd_json
 from pipecd.notify.routing import matches, receivers_of
 from pipecd.notify.sinks.slack import open_slack, render
@@ -526,6 +528,37 @@ async def test_webhook_has_pipecds_header_and_a_standard_signature(tmp_path: Pat
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     tampered = replace(first, body=first.body.replace(b"9", b"8", 1))
     assert not verify_standard_webhook(tampered, SIGNING_KEY, SYSTEM_CLOCK.now())
+
+
+FILES: Mapping[str, Mapping[str, Any]] = {
+    "slack.oauthTokenFile": {"channelID": "c"},
+    "webhook.signatureValueFile": {"url": "https://a"},
+    "webhook.signingKeyFile": {"url": "https://a"},
+    "email.passwordFile": {"host": "mail", "username": "u", "from": "a@example.com", "to": ["b@example.com"]},
+}
+
+
+@pytest.mark.parametrize("field", FILES)
+def test_secrets_in_files_are_masked(tmp_path: Path, field: str) -> None:
+    kind, _, key = field.partition(".")
+    (tmp_path / "secret").write_text(f"{SIGNING_KEY}\n")
+    config = {"name": "r", kind: {**FILES[field], key: str(tmp_path / "secret")}}
+    with closing(Outbox(tmp_path / "n.db", max_waiting=1, max_keys=1)) as outbox:
+        _, secrets = open_receiver(Receiver.model_validate(config), outbox, SYSTEM_CLOCK)
+    assert SIGNING_KEY in secrets
+
+
+def test_every_file_of_a_receiver_is_known() -> None:
+    """But the addresses of `apprise`, which are masked whole."""
+    named = {
+        f"{name}.{field.alias}"
+        for name, receiver in Receiver.model_fields.items()
+        for model in get_args(receiver.annotation)
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        for key, field in model.model_fields.items()
+        if key.endswith("_file")
+    }
+    assert named == {*FILES, "apprise.urlsFile"}
 
 
 async def test_webhook_sends_cloud_events() -> None:

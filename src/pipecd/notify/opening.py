@@ -34,7 +34,7 @@ def open_receiver(
         return apprise, apprise.urls
     assert receiver.webhook
     webhook = open_webhook(receiver.webhook, clock, network)
-    return webhook, [webhook.value, receiver.webhook.signing_key]
+    return webhook, webhook.secrets
 
 
 def type_of(receiver: Receiver) -> str:

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,8 @@ class WebhookSink:
     key: bytes
     clock: Clock
     network: Network | None = None
+    #: What must not be shown: `value`, and the text of `key`.
+    secrets: Sequence[str] = ()
 
     async def __call__(self, message: Message) -> None:
         body = encode(message, self.config.format)
@@ -59,7 +61,7 @@ def open_webhook(config: Webhook, clock: Clock, network: Network | None = None) 
     """Reads the secrets. Raises ConfigError. Without `network`, every address may be called."""
     value = text_or_file(config.signature_value, config.signature_value_file, "signatureValueFile")
     text = text_or_file(config.signing_key, config.signing_key_file, "signingKeyFile")
-    return WebhookSink(config, value, _decode_key(text), clock, network)
+    return WebhookSink(config, value, _decode_key(text), clock, network, secrets=(value, text))
 
 
 def _decode_key(text: str) -> bytes:
