@@ -225,7 +225,9 @@ async def test_an_application_is_rolled_back_and_unpinned(
     payload = agent.result().roll_back_application
     assert (payload.target_deployment_id, payload.reason, payload.sync_strategy) == ("d", "Slow", 1)
     shown = await pipectl("application", "get", "--app-id=shop")
-    assert re.search(r"to abcdef0 by API key ci until \d{4}-\d\d-\d\d \d\d:\d\d UTC: Slow", shown.out), shown.out
+    assert re.search(r"to abcdef0 by API key ci until \d{4}-\d\d-\d\d \d\d:\d\d UTC: Slow", shown.out), (
+        shown.out
+    )
     assert (await pipectl("application", "unpin", "--app-id=shop")).code == 0
     assert not (await store.get(Application, app_id)).message.HasField("pin")
 
