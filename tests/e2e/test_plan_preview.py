@@ -138,7 +138,7 @@ async def test_pull_request_is_previewed_and_nothing_is_changed(tmp_path: Path) 
         w = user.w
         body = data("a", "1")
         app = await deploy(w, "shop", shop(tmp_path, body))
-        await deploy(w, "other", deployed_without_terraform(shop(tmp_path, body, "other"), "other"))
+        await deploy(w, "other", shop(tmp_path, body, "other"))
         encryption = {"encryptedSecrets": {"one": encrypted}, "decryptionTargets": ["main.tf"]}
         changed = shop(
             tmp_path,
