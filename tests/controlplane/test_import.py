@@ -24,6 +24,7 @@ from pipecd.config.document import parse_kind
 from pipecd.controlplane.moving import mysql
 from pipecd.controlplane.moving.cli import command
 from pipecd.errors import ConfigError, Temporary
+from pipecd.quickstart.git_server import GitServer
 from pipecd.schema.agent.deployments_pb2 import ListNotCompletedDeploymentsRequest
 from pipecd.schema.api.applications_pb2 import ListApplicationsRequest
 from pipecd.schema.api.service_pb2_grpc import APIServiceStub
@@ -32,10 +33,16 @@ from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
+from pipecd.schema.model.kind_pb2 import LAMBDA
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
-from pipecd.schema.model.project_pb2 import Project
+from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
 from tests.controlplane.server_fixture import PROJECT, control_plane
 from tests.controlplane.test_agents import Agent
+from tests.eventually import eventually
+from tests.pipectl.pipectl_process import Pipectl
+from tests.repo import Clone
+from tests.world import REPOSITORY, World
 
 TABLES = ("Project", "Piped", "APIKey", "Application", "Deployment", "DeploymentChain", "DeploymentTrace")
 PIPED_KEY, API_KEY = "a-key-of-pipecd", "an-api-key-of-pipecd"
@@ -123,6 +130,70 @@ def fill(database: Any, deployments: int = 3) -> None:
             ),
         )
     add(database, Event(id="e1", name="image", data="v1", project_id=PROJECT, created_at=1))
+
+
+async def test_an_agent_a_key_and_an_admin_of_pipecd_work_after_an_import(
+    tmp_path: Path, server: Path, database: Any
+) -> None:
+    """The programs themselves: the agent deploys an imported application that `pipectl` asks it to sync."""
+    password = "of-pipecd"
+    admin = ProjectStaticUser(username="admin", password_hash=hashed(password))
+    add(database, Project(id="moved", static_admin=admin))
+    add(
+        database,
+        Piped(id=PIPED_ID, name="home", project_id="moved", keys=[PipedKey(hash=hashed(PIPED_KEY))]),
+    )
+    key = f"{API_KEY_ID}.{API_KEY}"
+    add(
+        database,
+        APIKey(id=API_KEY_ID, name="ci", project_id="moved", role=APIKey.READ_WRITE, key_hash=hashed(key)),
+    )
+    shop = Application(
+        id=str(uuid4()),
+        name="shop",
+        project_id="moved",
+        piped_id=PIPED_ID,
+        kind=LAMBDA,
+        platform_provider="lambda",
+        git_path=ApplicationGitPath(
+            repo=ApplicationGitRepository(id=REPOSITORY), path="shop", config_filename="app.pipecd.yaml"
+        ),
+    )
+    add(database, shop)
+    plane_folder, key_file = tmp_path / "plane", tmp_path / "api-key"
+    plane_folder.mkdir()
+    key_file.write_text(key)
+    result = await asyncio.to_thread(run, plane_folder, server, database)
+    assert result.exit_code == 0, result.output
+    with GitServer(tmp_path / "git") as git:
+        git.create(REPOSITORY)
+        clone = Clone(tmp_path / "clone", git.url(REPOSITORY))
+        stages = [{"name": "SCRIPT_RUN", "with": {"run": "echo hello"}}]
+        spec = {"name": "shop", "trigger": {"onCommit": {"disabled": True}}, "pipeline": {"stages": stages}}
+        document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "LambdaApp", "spec": spec}
+        files = {"shop/app.pipecd.yaml": yaml.safe_dump(document)}
+        await asyncio.to_thread(clone.commit_and_push, "Begin", files)
+        async with control_plane(plane_folder, sign_in=False) as plane:
+            await plane.console.sign_in("moved", "admin", password)
+            w = World(
+                console=plane.console,
+                clone=clone,
+                piped_id=PIPED_ID,
+                plane=plane,
+                stop_control_plane=plane.console.http.aclose,
+                git=git,
+                folder=tmp_path,
+                key=PIPED_KEY,
+            )
+            provider = {"name": "lambda", "type": "LAMBDA", "config": {"region": "eu-central-1"}}
+            async with w.agent(projectID="moved", platformProviders=[provider]):
+                await eventually(w.has_repositories)
+                pipectl = Pipectl(plane, key_file)
+                synced = await pipectl("application", "sync", f"--app-id={shop.id}", "--timeout=4m")
+                assert synced.code == 0, synced.err
+                deployment = await w.wait_for_deployment(shop.id)
+            assert deployment.status == DeploymentStatus.DEPLOYMENT_SUCCESS, deployment.status_reason
+            assert [stage.name for stage in deployment.stages] == ["SCRIPT_RUN"]
 
 
 def run(
