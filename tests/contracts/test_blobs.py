@@ -1,5 +1,6 @@
 """Object storage behaves the same in a directory and in every kind of bucket."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from pipecd.config.controlplane import ControlPlaneSpec
+from pipecd.controlplane.settings import ObjectStoreSettings
 from pipecd.controlplane.store.blobs import Blobs, open_blobs
+from pipecd.controlplane.store.object_stores import DEFAULT_SETTINGS
 from pipecd.errors import ConfigError, NotFound, Temporary
 from tests.aws import REGION, Aws, credential_chain, emulated_aws
 from tests.controlplane.server_fixture import spec
@@ -45,9 +48,11 @@ def gcs_config(folder: Path, url: str) -> dict[str, Any]:
     return {"bucket": "objects", "credentialsFile": str(folder / "account.json")}
 
 
-def open_test_blobs(folder: Path, **filestore: Any) -> Blobs:
+def open_test_blobs(
+    folder: Path, settings: ObjectStoreSettings = DEFAULT_SETTINGS, **filestore: Any
+) -> Blobs:
     config: ControlPlaneSpec = spec(folder, filestore=filestore)
-    return open_blobs(config)
+    return open_blobs(config, settings)
 
 
 @pytest.fixture(params=["directory", "S3", "MINIO", "GCS"])
@@ -121,6 +126,36 @@ async def test_a_refusal_of_the_bucket_has_a_reason(tmp_path: Path, status: int,
         for request in (blobs.read("a"), blobs.write("a", b"b"), blobs.delete_command_outputs(FAR_FUTURE)):
             with pytest.raises(Temporary, match=reason):
                 await request
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\netag: e\r\n\r\nhalf"])
+@pytest.mark.parametrize("kind", ["S3", "MINIO", "GCS"])
+async def test_a_bucket_that_does_not_answer_is_not_waited_for(
+    tmp_path: Path, kind: str, sent: bytes
+) -> None:
+    """Also if it stops in the middle of an answer. The test does not end if one request has no limit."""
+    hanging = set[asyncio.StreamWriter]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hanging.add(writer)
+        writer.write(sent)
+        await reader.read()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    config = gcs_config(tmp_path, url) if kind == "GCS" else s3_config(tmp_path, url)
+    if kind == "MINIO":
+        del config["region"]
+    quick = ObjectStoreSettings(request_timeout=0.2, retry_timeout=0.1)
+    blobs = open_test_blobs(tmp_path, quick, type=kind, config=config)
+    requests = [blobs.read("a"), blobs.delete_command_outputs(FAR_FUTURE)]
+    for request in (*requests, *((blobs.write("a", b"b"),) if not sent else ())):
+        with pytest.raises(Temporary, match="it is unreachable or not writable"):
+            await request
+    assert hanging
+    for writer in hanging:
+        writer.close()
+    server.close()
 
 
 async def test_an_existing_bucket_is_used(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ async def open_services(
     """Open the object store and the database, and migrate its schema. Raises ConfigError or Temporary."""
     clock, settings = options.clock, options.settings
     check_key(options.encryption_key)
-    blobs = open_blobs(spec)
+    blobs = open_blobs(spec, options.settings.object_store)
     store = await Store.open(database_url(spec), clock, settings.store)
     try:
         credentials = CredentialCache(store, clock, settings.auth)

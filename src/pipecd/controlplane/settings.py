@@ -78,6 +78,17 @@ class StageLogSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObjectStoreSettings:
+    """Requests to a bucket (`store.object_stores`)."""
+
+    #: How long one request may take, with its whole response (seconds): an object has at most 32 MiB.
+    request_timeout: float = 30.0
+    #: A request that failed is not repeated after this time (seconds). It is shorter than the one above, so
+    #: that a request without an answer is not repeated: agents repeat their reports, and users get an error.
+    retry_timeout: float = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class WatchSettings:
     """Streams of agents and browsers (`rpc.watch`)."""
 
@@ -250,6 +261,7 @@ class Settings:
     store: StoreSettings = StoreSettings()
     records: RecordSettings = RecordSettings()
     stage_logs: StageLogSettings = StageLogSettings()
+    object_store: ObjectStoreSettings = ObjectStoreSettings()
     watch: WatchSettings = WatchSettings()
     auth: AuthSettings = AuthSettings()
     connections: ConnectionSettings = ConnectionSettings()

@@ -14,7 +14,8 @@ from obstore.store import ObjectStore
 
 from pipecd import proto_json
 from pipecd.config.controlplane import ControlPlaneSpec
-from pipecd.controlplane.store.object_stores import open_store
+from pipecd.controlplane.settings import ObjectStoreSettings
+from pipecd.controlplane.store.object_stores import DEFAULT_SETTINGS, open_store
 from pipecd.errors import NotFound, Refused, Temporary
 from pipecd.schema.model.analysis_pb2 import AnalysisResult
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
@@ -112,9 +113,9 @@ class Blobs:
         await self.write(path, proto_json.dumps(message).encode())
 
 
-def open_blobs(spec: ControlPlaneSpec) -> Blobs:
+def open_blobs(spec: ControlPlaneSpec, settings: ObjectStoreSettings = DEFAULT_SETTINGS) -> Blobs:
     """Open the configured store. Raises ConfigError if it is unusable, Temporary if it is unavailable."""
-    return Blobs(open_store(spec.filestore))
+    return Blobs(open_store(spec.filestore, settings))
 
 
 def _shared_object_path(application_id: str, plugin: str, key: str) -> str:

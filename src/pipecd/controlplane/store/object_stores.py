@@ -4,7 +4,7 @@ import configparser
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import httpx
 import obstore
@@ -20,30 +20,38 @@ from pipecd.config.controlplane import (
     filestore_config,
 )
 from pipecd.config.named_file import read_named_file
+from pipecd.controlplane.settings import ObjectStoreSettings
 from pipecd.errors import ConfigError, Temporary
 
 if TYPE_CHECKING:
-    from obstore.store import RetryConfig
+    from obstore.store import ClientConfig, RetryConfig
 
 _KEY = "spec.filestore.config"
 #: Timeout of the request that creates a bucket, in seconds.
 _CREATE_BUCKET_TIMEOUT = 20
-#: A request that got no answer is not repeated after this time; one request takes at most 30 seconds.
-_RETRIES: "RetryConfig" = {"retry_timeout": datetime.timedelta(seconds=20)}
+DEFAULT_SETTINGS = ObjectStoreSettings()
 
 
-def open_store(filestore: Filestore) -> ObjectStore:
+class _Options(TypedDict):
+    """What every bucket is opened with."""
+
+    client_options: "ClientConfig"
+    retry_config: "RetryConfig"
+
+
+def open_store(filestore: Filestore, settings: ObjectStoreSettings = DEFAULT_SETTINGS) -> ObjectStore:
     """Raises ConfigError if the configuration is unusable, Temporary if the store is unavailable."""
+    options = _options(settings)
     try:
         match filestore_config(filestore):
             case LocalFilesConfig() as config:
                 return _directory(config)
             case S3Config() as config:
-                return _s3(config)
+                return _s3(config, options)
             case MinioConfig() as config:
-                return _minio(config)
+                return _minio(config, options)
             case GCSConfig() as config:
-                return _gcs(config)
+                return _gcs(config, options)
             case _:
                 raise AssertionError("unhandled filestore type")
     except BaseError:
@@ -52,6 +60,17 @@ def open_store(filestore: Filestore) -> ObjectStore:
             f"{_KEY}: {filestore.type} cannot be opened with this configuration",
             remedy="check the bucket name, the region and the credentials files",
         ) from None
+
+
+def _options(settings: ObjectStoreSettings) -> _Options:
+    return {
+        "client_options": {"timeout": datetime.timedelta(seconds=settings.request_timeout)},
+        "retry_config": {"retry_timeout": datetime.timedelta(seconds=settings.retry_timeout)},
+    }
+
+
+def _allow_http(options: _Options, *, allowed: bool) -> _Options:
+    return {**options, "client_options": {**options["client_options"], "allow_http": allowed}}
 
 
 def _directory(config: LocalFilesConfig) -> LocalStore:
@@ -67,40 +86,41 @@ def _directory(config: LocalFilesConfig) -> LocalStore:
     return LocalStore(folder, mkdir=True)
 
 
-def _s3(config: S3Config) -> S3Store:
-    options: dict[str, str] = {}
+def _s3(config: S3Config, options: _Options) -> S3Store:
+    settings: dict[str, str] = {}
     if config.region:
-        options["region"] = config.region
+        settings["region"] = config.region
     if config.role_arn:
         # A Kubernetes service account: the token in the file authenticates for the role.
-        options |= {"role_arn": config.role_arn, "web_identity_token_file": config.token_file}
+        settings |= {"role_arn": config.role_arn, "web_identity_token_file": config.token_file}
     elif config.access_key_file:
-        options |= _read_keys(config.access_key_file, config.secret_key_file)
+        settings |= _read_keys(config.access_key_file, config.secret_key_file)
     elif config.credentials_file or config.profile:
-        options |= _read_profile(config.credentials_file or "~/.aws/credentials", config.profile or "default")
+        settings |= _read_profile(
+            config.credentials_file or "~/.aws/credentials", config.profile or "default"
+        )
     if config.endpoint:
-        return _s3_with_endpoint(config.bucket, config.endpoint, options)
-    return S3Store(config.bucket, config=options, retry_config=_RETRIES)  # type: ignore[arg-type]
+        return _s3_with_endpoint(config.bucket, config.endpoint, settings, options)
+    return S3Store(config.bucket, config=settings, **options)  # type: ignore[arg-type]
 
 
-def _minio(config: MinioConfig) -> S3Store:
+def _minio(config: MinioConfig, options: _Options) -> S3Store:
     # MinIO has no regions, but the signature requires one.
-    options = {"region": "us-east-1", **_read_keys(config.access_key_file, config.secret_key_file)}
+    settings = {"region": "us-east-1", **_read_keys(config.access_key_file, config.secret_key_file)}
     endpoint = config.endpoint if "://" in config.endpoint else f"https://{config.endpoint}"
-    store = _s3_with_endpoint(config.bucket, endpoint, options)
+    store = _s3_with_endpoint(config.bucket, endpoint, settings, options)
     if config.auto_create_bucket:
         _create_bucket(store, config)
     return store
 
 
-def _s3_with_endpoint(bucket: str, endpoint: str, options: Mapping[str, str]) -> S3Store:
-    config = {**options, "endpoint": endpoint, "virtual_hosted_style_request": "false"}
+def _s3_with_endpoint(bucket: str, endpoint: str, settings: Mapping[str, str], options: _Options) -> S3Store:
+    config = {**settings, "endpoint": endpoint, "virtual_hosted_style_request": "false"}
     plain = endpoint.startswith("http://")
     return S3Store(
         bucket,
         config=config,  # type: ignore[arg-type]
-        client_options={"allow_http": plain},
-        retry_config=_RETRIES,
+        **_allow_http(options, allowed=plain),
     )
 
 
@@ -119,16 +139,15 @@ def _create_bucket(store: S3Store, config: MinioConfig) -> None:
         )
 
 
-def _gcs(config: GCSConfig) -> GCSStore:
+def _gcs(config: GCSConfig, options: _Options) -> GCSStore:
     if not config.credentials_file:
-        return GCSStore(config.bucket, retry_config=_RETRIES)
+        return GCSStore(config.bucket, **options)
     key = read_named_file(config.credentials_file, f"{_KEY}.credentialsFile")
     # Plain HTTP is used only if the key file names another address, such as an emulator's.
     return GCSStore(
         config.bucket,
         config={"service_account_key": key},
-        client_options={"allow_http": True},
-        retry_config=_RETRIES,
+        **_allow_http(options, allowed=True),
     )
 
 
