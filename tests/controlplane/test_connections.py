@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import httpx
+import psutil
 import pytest
 from grpc import aio
 from starlette.responses import PlainTextResponse
@@ -41,6 +42,14 @@ async def running(folder: Path, settings: ConnectionSettings, **spec: Any) -> As
         yield plane
 
 
+HEADERS, RESET, SETTINGS, CONTINUATION, END_HEADERS = 1, 3, 4, 9, 4
+
+
+def frame(kind: int, data: bytes = b"", *, stream: int = 1, flags: int = 0) -> bytes:
+    """A frame of HTTP/2."""
+    return len(data).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + data
+
+
 async def is_closed(reader: asyncio.StreamReader) -> bool:
     try:
         async with asyncio.timeout(60):
@@ -66,25 +75,91 @@ def count(reason: str) -> float:
 )
 async def test_a_slow_client_is_disconnected(tmp_path: Path, sent: bytes, reason: str) -> None:
     async with running(tmp_path, QUICK) as plane:
-        before = count(reason)
-        reader, writer = await asyncio.open_connection("127.0.0.1", plane.server.ports.http)
-        writer.write(sent)
-        assert await is_closed(reader)
-        assert count(reason) == before + 1
-        writer.close()
+        ports = [plane.server.ports.http]
+        # The admin port reads no bodies.
+        ports += [plane.server.ports.admin] if reason != "slow body" else []
+        for port in ports:
+            before = count(reason)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            assert await is_closed(reader)
+            assert count(reason) == before + 1
+            writer.close()
 
 
 async def test_headers_have_a_limit_of_size(tmp_path: Path) -> None:
     async with running(tmp_path, ConnectionSettings(max_head_size=10_000)) as plane:
-        before = count("the headers are too large")
-        _, writer = await asyncio.open_connection("127.0.0.1", plane.server.ports.http)
-        writer.write(b"GET / HTTP/1.1\r\n")
-        with pytest.raises(ConnectionError):
-            async with asyncio.timeout(60):
-                while True:
-                    writer.write(b"x-a: " + b"a" * 1000 + b"\r\n")
-                    await writer.drain()
-        assert count("the headers are too large") == before + 1
+        for port in (plane.server.ports.http, plane.server.ports.admin):
+            before = count("the headers are too large")
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\n")
+            with pytest.raises(ConnectionError):
+                async with asyncio.timeout(60):
+                    while True:
+                        writer.write(b"x-a: " + b"a" * 1000 + b"\r\n")
+                        await writer.drain()
+            assert count("the headers are too large") == before + 1
+            writer.close()
+
+
+async def test_a_connection_that_its_client_half_closed_is_closed(tmp_path: Path) -> None:
+    """At once: the limits of time are longer than the test waits."""
+    head, body = b"GET / HTTP/1.1\r\nx-a: ", b"POST /auth/login/static HTTP/1.1\r\ncontent-length: 9\r\n\r\np"
+    patient = ConnectionSettings(head_timeout=600.0, body_timeout=600.0, grpc_handshake_timeout=600.0)
+    async with running(tmp_path, patient) as plane:
+        for port in (plane.server.ports.http, plane.server.ports.admin):
+            for sent in (b"", head, body):
+                assert await is_closed_after(port, sent, half_close=True)
+        for sent in (b"", PREFACE, PREFACE + frame(HEADERS, CALL, flags=END_HEADERS)):
+            assert await is_closed_after(plane.server.ports.grpc[0], sent, half_close=True)
+
+
+#: The beginning of a connection of HTTP/2, and a call of one.
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, stream=0)
+CALL = b"\x83\x86\x04\x02/x"
+#: A header of 3,900 bytes that is remembered, and one byte for each further use of it.
+REMEMBERED, USES = b"\x40\x03x-a\x7f\xbd\x1d" + b"a" * 3900, b"\xbe" * 16_000
+#: None of these ends.
+HOSTILE = {
+    "no call": b"",
+    "headers without an end": frame(HEADERS, CALL),
+    "many headers": frame(HEADERS, CALL) + frame(CONTINUATION, b"\x40\x01a\x01b") * 2000,
+    "3 GB of headers in 800 kB": frame(HEADERS, CALL + REMEMBERED) + frame(CONTINUATION, USES) * 50,
+    "no request": frame(HEADERS, CALL, flags=END_HEADERS),
+    "many calls that are reset": b"".join(
+        frame(HEADERS, CALL, stream=number, flags=END_HEADERS) + frame(RESET, b"\0\0\0\x08", stream=number)
+        for number in range(1, 10_001, 2)
+    ),
+}
+
+
+async def test_a_hostile_connection_of_grpc_is_closed(tmp_path: Path) -> None:
+    settings = replace(QUICK, grpc_handshake_timeout=60.0, grpc_idle_timeout=0.5)
+    async with running(tmp_path, settings) as plane:
+        memory = psutil.Process().memory_info().rss
+        port = plane.server.ports.grpc[0]
+        closed = [is_closed_after(port, PREFACE + sent) for sent in HOSTILE.values()]
+        assert all(await asyncio.gather(*closed)), list(HOSTILE)
+        assert psutil.Process().memory_info().rss < memory + 200_000_000
+
+
+async def test_metadata_of_grpc_has_a_limit_of_size(tmp_path: Path) -> None:
+    async with running(tmp_path, QUICK) as plane, aio.insecure_channel(plane.address) as channel:
+        call = unary(channel, "/grpc.service.webservice.WebService/GetMe")
+        with pytest.raises(aio.AioRpcError, match="metadata size exceeds"):
+            await call(b"", metadata=[("x-a", "a" * 1_000_000)], timeout=60)
+        with pytest.raises(aio.AioRpcError, match="UNAUTHENTICATED"):
+            await call(b"", timeout=60)
+
+
+async def is_closed_after(port: int, sent: bytes, *, half_close: bool = False) -> bool:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        if half_close:
+            writer.write_eof()
+        return await is_closed(reader)
+    finally:
         writer.close()
 
 
