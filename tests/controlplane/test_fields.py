@@ -9,6 +9,8 @@ import pytest
 from pipecd.controlplane.rpc.status import to_status
 from pipecd.controlplane.rpc.validation import validate
 from pipecd.errors import PipecdError, Refused
+from pipecd.schema.api import applications_pb2 as api_applications
+from pipecd.schema.api import pipeds_pb2 as api_pipeds
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectStaticUser
@@ -19,7 +21,9 @@ from pipecd.schema.pipecd.v1.notifications_pb2 import (
     SlackReceiver,
     WebhookReceiver,
 )
-from pipecd.schema.web.applications_pb2 import AddApplicationRequest
+from pipecd.schema.web import pipeds_pb2 as web_pipeds
+from pipecd.schema.web.api_keys_pb2 import GenerateAPIKeyRequest
+from pipecd.schema.web.applications_pb2 import AddApplicationRequest, UpdateApplicationRequest
 from pipecd.schema.web.project_pb2 import AddProjectRBACRoleRequest
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import (
@@ -39,6 +43,7 @@ NO_REPOSITORY = AddApplicationRequest(
 NO_RESOURCES = AddProjectRBACRoleRequest(
     name="r", policies=[ProjectRBACPolicy(actions=[ProjectRBACPolicy.GET])]
 )
+LONG_NAME = "n" * 257
 LONG_KEY = AddApplicationRequest(
     name="a",
     piped_id="p",
@@ -54,6 +59,15 @@ LONG_KEY = AddApplicationRequest(
         (NO_REPOSITORY, "git_path.repo.id"),
         (NO_RESOURCES, "policies[0].resources"),
         (LONG_KEY, "labels"),
+        (web_pipeds.RegisterPipedRequest(name=LONG_NAME), "name"),
+        (web_pipeds.UpdatePipedRequest(piped_id="p", name=LONG_NAME), "name"),
+        (api_pipeds.RegisterPipedRequest(name=LONG_NAME), "name"),
+        (api_pipeds.UpdatePipedRequest(piped_id="p", name=LONG_NAME), "name"),
+        (AddApplicationRequest(name=LONG_NAME), "name"),
+        (UpdateApplicationRequest(application_id="a", name=LONG_NAME), "name"),
+        (api_applications.AddApplicationRequest(name=LONG_NAME), "name"),
+        (GenerateAPIKeyRequest(name=LONG_NAME), "name"),
+        (AddProjectRBACRoleRequest(name=LONG_NAME), "name"),
     ],
 )
 def test_a_violated_rule_names_its_field(request_: Any, field: str) -> None:
