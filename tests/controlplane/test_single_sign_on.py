@@ -19,6 +19,7 @@ from pipecd.controlplane.auth.sso.flow import LIFETIME
 from pipecd.controlplane.auth.sso.oidc import identity_of
 from pipecd.controlplane.auth.sso.requests import open_requests
 from pipecd.controlplane.auth.sso.roles import matching_groups, roles_of
+from pipecd.controlplane.http import login
 from pipecd.controlplane.settings import AuthSettings, Settings
 from pipecd.controlplane.store.secret_fields import REDACTED
 from pipecd.errors import ConfigError, Refused, Temporary
@@ -380,6 +381,18 @@ async def test_faults_of_a_provider_have_a_sentence(plane: ControlPlane, provide
         provider.metadata_changes["authorization_response_iss_parameter_supported"] = True
         provider.sends_issuer = True
         assert await sign_in(console, FILE) == "", "none of the faults lasts"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("the provider denied it", "The provider denied it."),
+        ("idp.example does not respond.", "idp.example does not respond."),
+        ("localhost:5556 does not respond", "localhost:5556 does not respond."),
+    ],
+)
+def test_a_message_begins_with_a_capital_unless_it_is_a_host(text: str, expected: str) -> None:
+    assert login.to_sentence(Temporary(text)) == expected
 
 
 async def test_a_slow_provider_is_not_waited_for(provider: SignInProvider) -> None:

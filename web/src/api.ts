@@ -6,6 +6,7 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { refuseForbiddenCalls } from "./rights";
 import { ConsoleService } from "./schema/pipecd/v1/console_pb";
 import { WebService } from "./schema/web/service_pb";
+import { asSentence } from "./sentence";
 
 const CALL_TIMEOUT_MS = 20_000;
 
@@ -87,5 +88,3 @@ export function errorMessage(error: unknown): string {
       return rawMessage ? asSentence(rawMessage) : "The control plane rejected the request without giving a reason.";
   }
 }
-
-const asSentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");

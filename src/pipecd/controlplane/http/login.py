@@ -50,6 +50,8 @@ _MAX_MESSAGE_LENGTH = 700
 #: Name of the cookie with the state of a sign-in while the user is at the provider: each tab has its own. An
 #: earlier version used the name without a suffix.
 _STATE_COOKIE, _STATE_COOKIES = "state-{}", re.compile(r"state(-[\w-]{8})?", re.ASCII)
+#: At the beginning of a message; not a host name, an address or a path, whose case has a meaning.
+_FIRST_WORD = re.compile(r"^[a-z][a-z'-]*(?=[\s,;]|$)")
 #: Sign-ins that a browser may have begun. Proxies accept cookies of 8 KiB together.
 _MAX_STARTED = 3
 
@@ -148,7 +150,7 @@ class Login:
             started = await self._sso.begin(project, return_path)
         except PipecdError as error:
             log.warning("sign_in_not_started", project=project, error=str(error))
-            return self._reject(_sentence(error), _login_page(return_path))
+            return self._reject(to_sentence(error), _login_page(return_path))
         response = RedirectResponse(started.url, status_code=303)
         cookies = _state_cookies(request)
         kept = {sign_in.cookie_name for sign_in in self._sso.read(cookies)[1 - _MAX_STARTED :]}
@@ -179,7 +181,7 @@ class Login:
             if isinstance(error, NoRole):
                 claimed = Session(project_id=error.project_id, username=error.username, roles=())
                 self._refusals.add(_actor(claimed, "sign-in", peer), "none of the user's groups has a role")
-            response = self._reject(_sentence(error), _login_page(path))
+            response = self._reject(to_sentence(error), _login_page(path))
         else:
             log.info("signed_in", project=session.project_id, username=session.username, peer=peer)
             response = await self._start_session(request, session, path)
@@ -262,9 +264,9 @@ def _duration(seconds: float) -> str:
     return f"{math.ceil(seconds)} s" if seconds <= 60 else f"{math.ceil(seconds / 60)} min"
 
 
-def _sentence(error: PipecdError) -> str:
-    text = printable(str(error))
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+def to_sentence(error: PipecdError) -> str:
+    text = _FIRST_WORD.sub(lambda word: word[0].capitalize(), printable(str(error)))
+    return text if text.endswith(".") else f"{text}."
 
 
 def _actor(session: Session, action: str, address: str) -> Actor:

@@ -26,6 +26,7 @@ import { Section } from "../../components/section";
 import { fieldErrors } from "../../field-errors";
 import type { Project } from "../../schema/model/project_pb";
 import type { SeeProjectResponse } from "../../schema/pipecd/v1/console_pb";
+import { asSentence } from "../../sentence";
 import { configOf, fieldsOf, isComplete, keepsClient, pathsOf, type ProviderKind, type SsoFields } from "./sso-form";
 
 interface SsoSectionProps {
@@ -249,7 +250,7 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
       {verify.data && (
         <Alert color={verify.data.problem ? "red" : "green"} role="status">
           {verify.data.problem
-            ? `${verify.data.problem.charAt(0).toUpperCase()}${verify.data.problem.slice(1)}.`
+            ? asSentence(verify.data.problem)
             : "The provider responds and accepts the client. Users still need a group that has a role."}
         </Alert>
       )}
