@@ -21,7 +21,7 @@ from pipecd.encryption import Decryptor
 from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, ReportCommandHandledRequest
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
-from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.application_pb2 import Application, ApplicationSyncStatus
 from pipecd.schema.model.chain_pb2 import (
     ChainApplicationRef,
     ChainBlock,
@@ -56,7 +56,15 @@ async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl
     assert shown["labels"] == {"env": "prod", "team": "a"}
     assert shown["git_path"]["repo"]["remote"] == REMOTE
     assert shown["git_path"]["config_filename"] == "app.pipecd.yaml"
+    reason = "apps/shop/app.pipecd.yaml:3: spec.name is required"
+
+    def is_invalid(record: Application) -> None:
+        record.sync_state.status = ApplicationSyncStatus.INVALID_CONFIG
+        record.sync_state.short_reason, record.sync_state.reason = "Invalid", reason
+
+    await pipectl.plane.server.services.store.update(Application, app_id, is_invalid, by=TESTER)
     table = await pipectl("application", "get", f"--app-id={app_id}")
+    assert f"Reason       {reason}" in table.out
     assert "env:prod,team:a" in table.out and "sells things" in table.out
     assert f"Console      http://console.example/applications/{app_id}" in table.out
     assert (await pipectl("application", "get", "--app-id=shop")).out == table.out
@@ -412,7 +420,7 @@ async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str,
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["application", "get", "--app-id=missing"], 1, "application missing does not exist"),
+        (["application", "get", "--app-id=missing"], 1, "application missing does not exist; check its id"),
         (
             ["application", "list", "--app-kind=NOPE"],
             1,
@@ -426,7 +434,11 @@ async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str,
         (["application", "list", "--limit=0"], 2, "1<=x<=200"),
         (["encrypt", "--piped-id=x"], 1, "the secret is empty"),
         (["encrypt", "--piped-id=x", "--input-file=/nowhere"], 2, "No such file"),
-        (["deployment", "get", "--deployment-id=missing"], 1, "deployment missing does not exist"),
+        (
+            ["deployment", "get", "--deployment-id=missing"],
+            1,
+            "deployment missing does not exist; check its id",
+        ),
         (
             ["deployment", "logs", "--deployment-id=d", "-f", "-o", "json"],
             2,

@@ -44,7 +44,7 @@ from pipecd.printable import printable
 from pipecd.schema.api import applications_pb2 as api
 from pipecd.schema.api.commands_pb2 import GetCommandRequest
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
-from pipecd.schema.model.application_pb2 import Application, ApplicationSyncStatus
+from pipecd.schema.model.application_pb2 import Application, ApplicationSyncState, ApplicationSyncStatus
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.strategy_pb2 import SyncStrategy
@@ -162,13 +162,20 @@ def _details(application: Application, url: str) -> View:
         ("Labels", _labels(application)),
         ("Description", application.description),
         ("Status", _status(application)),
-        ("Reason", application.sync_state.short_reason),
+        ("Reason", _reason(application.sync_state)),
         ("Running commit", application.most_recently_successful_deployment.trigger.commit.hash),
         ("Pinned", _pinned(application)),
         ("Last deployment", application.most_recently_triggered_deployment.deployment_id),
         ("Console", url),
     ]
     return View(parts=[fields(details)])
+
+
+def _reason(state: ApplicationSyncState) -> str:
+    """The whole reason, unless it is the differences, which have many lines."""
+    if state.status in (ApplicationSyncStatus.INVALID_CONFIG, ApplicationSyncStatus.UNKNOWN):
+        return state.reason or state.short_reason
+    return state.short_reason
 
 
 @click.command("list")

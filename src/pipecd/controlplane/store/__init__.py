@@ -101,7 +101,7 @@ class Store:
         """Raises NotFound."""
         rows = await self.database.rows(_statements(KINDS[kind].table).select, {"record_id": id})
         if not rows:
-            raise NotFound(f"{KINDS[kind].name} {id} does not exist")
+            raise _missing(KINDS[kind].name, id)
         return Record(kind.FromString(rows[0].data), rows[0].version)
 
     async def create(
@@ -262,7 +262,7 @@ class Store:
         statements = _statements(kind.table)
         row = connection.execute(statements.select, {"record_id": id}).one_or_none()
         if row is None:
-            raise NotFound(f"{kind.name} {id} does not exist")
+            raise _missing(kind.name, id)
         before, message = type_.FromString(row.data), type_.FromString(row.data)
         change(message)
         for created in creating:
@@ -389,3 +389,7 @@ def _constraint_error(kind: Kind, message: Message, error: ConstraintViolated) -
             f"application {getattr(message, 'application_id', '')} already has another active deployment"
         )
     return AlreadyExists(f"{kind.name} {_id(message)} already exists")
+
+
+def _missing(name: str, id: str) -> NotFound:
+    return NotFound(f"{name} {id} does not exist; check its id, and whether it was deleted")
