@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from connectrpc.code import Code
-from connectrpc.compat import google_protobuf_codecs
 from connectrpc.errors import ConnectError, ErrorDetail
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
@@ -22,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipecd import tracing
 from pipecd.controlplane.auth.caller import Caller
-from pipecd.controlplane.rpc import guard
+from pipecd.controlplane.rpc import guard, json_codec
 from pipecd.controlplane.rpc.call_metrics import record_call
 from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.method import Method
@@ -47,7 +46,7 @@ class ConsoleApplication(ConnectASGIApplication[None]):
             service=None,
             endpoints=lambda _: {path: _endpoint(services, method) for path, method in methods.items()},
             interceptors=(_CallInterceptor(services, methods),),
-            codecs=google_protobuf_codecs(),
+            codecs=json_codec.codecs(),
             read_max_bytes=MAX_CONSOLE_REQUEST_SIZE,
         )
 
