@@ -2,11 +2,11 @@
 
     async with loop_latency() as latency:
         await feed(...)
-    assert latency.longest < LIMIT
+    latency.check()
 
 The time is that of the loop's thread on the processor, so that it does not depend on other programs of the
-machine. Work in other threads counts too if it holds Python's global lock for long, because the loop then
-cannot run although its thread does nothing.
+machine: of each callback, and of all within five milliseconds. Work in other threads counts too if it holds
+Python's global lock for long, because the loop then cannot run although its thread does nothing.
 """
 
 import asyncio
@@ -15,9 +15,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-#: Seconds. Anything that grows faster than its input takes many times as long with the inputs of the tests.
+#: Seconds, of everything between two measurements. What grows faster than its input takes many times as long
+#: with the inputs of the tests.
 LIMIT = 0.5
+#: Seconds, of one callback of the loop, such as a step of a task, on the machine of the figures.
+CALLBACK_LIMIT = 0.05
+#: How long `_compute` takes on that machine (seconds).
+_USUAL_SPEED = 0.0022
 #: Between two measurements, in seconds.
 _INTERVAL = 0.005
 #: Other programs may delay the loop for this long without counting (seconds of real time).
@@ -26,9 +32,19 @@ _PATIENCE = 8.0
 
 @dataclass
 class Latency:
-    """`longest` is in seconds."""
+    """Times are in seconds."""
 
     longest: float = 0.0
+    #: Of one callback, except those of the test itself.
+    longest_callback: float = 0.0
+    #: Describes that callback.
+    callback: str = ""
+    #: How many times slower this machine is, with what else runs on it.
+    slowness: float = 1.0
+
+    def check(self) -> None:
+        assert self.longest < LIMIT
+        assert self.longest_callback < CALLBACK_LIMIT * self.slowness, (self, self.callback)
 
 
 @asynccontextmanager
@@ -39,14 +55,62 @@ async def loop_latency(*, with_collector: bool = False) -> AsyncIterator[Latency
     a second, and the objects that `tests.conftest` froze would be searched again from then on.
     """
     latency = Latency()
-    with _only_new_objects_collected() if with_collector else _nothing_collected():
+    collector = _only_new_objects_collected() if with_collector else _nothing_collected()
+    with collector, _every_callback_measured(latency):
         task = asyncio.create_task(_measure(latency), name="loop latency")
         await asyncio.sleep(0)
+        before = _slowness()
         try:
             yield latency
             await asyncio.sleep(2 * _INTERVAL)
         finally:
             task.cancel()
+            latency.slowness = max(1.0, before, _slowness())
+
+
+@contextmanager
+def _every_callback_measured(latency: Latency) -> Iterator[None]:
+    """But not the steps of the current task."""
+    loop, test, handle_type = asyncio.get_running_loop(), asyncio.current_task(), _any(asyncio.Handle)
+    run = handle_type._run
+
+    def measured(handle: Any) -> None:
+        if handle._loop is not loop or getattr(handle._callback, "__self__", None) is test:
+            run(handle)
+            return
+        before = time.thread_time()
+        # The handle forgets its callback as it is cancelled.
+        callback = handle._callback
+        run(handle)
+        took = time.thread_time() - before
+        if took > latency.longest_callback:
+            latency.longest_callback, latency.callback = took, _describe(callback)
+
+    handle_type._run = measured
+    try:
+        yield
+    finally:
+        handle_type._run = run
+
+
+def _describe(callback: Any) -> str:
+    task = getattr(callback, "__self__", None)
+    return repr(task.get_coro() if isinstance(task, asyncio.Task) else callback)
+
+
+def _any(value: object) -> Any:
+    return value
+
+
+def _slowness() -> float:
+    return max(_compute(), _compute()) / _USUAL_SPEED
+
+
+def _compute() -> float:
+    before = time.thread_time()
+    for _ in range(200_000):
+        pass
+    return time.thread_time() - before
 
 
 @contextmanager
@@ -69,10 +133,10 @@ def _only_new_objects_collected() -> Iterator[None]:
 
 
 async def run_beside_loop(work: Callable[[], object]) -> None:
-    """Run `work` in a thread, which sends requests to a server of this loop, and assert the latency."""
+    """Run `work` in a thread, which sends requests to a server of this loop, and check the latency."""
     async with loop_latency() as latency:
         await asyncio.to_thread(work)
-    assert latency.longest < LIMIT
+    latency.check()
 
 
 async def _measure(latency: Latency) -> None:
