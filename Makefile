@@ -13,7 +13,7 @@ COLLECT = $(BIN)/python -m pytest --collect-only --quiet
 COMPILE = @ls tests/__pycache__/conftest.*-pytest-*.pyc >/dev/null 2>&1 || { \
 	$(COLLECT) $(wildcard tests/[a-l]*/) >/dev/null & $(COLLECT) $(wildcard tests/[m-z]*/ tests/test_*.py) >/dev/null; wait; }
 FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire \
-	$(filter-out tests/test_packages.py,$(wildcard tests/test_*.py)) --ignore=tests/config/test_sources.py
+	$(filter-out tests/test_packages.py tests/test_forked_workers.py,$(wildcard tests/test_*.py)) --ignore=tests/config/test_sources.py
 STATE_DIR ?= pipecd-quickstart
 KUBERNETES_STATE_DIR = $(STATE_DIR)-kubernetes
 GCP_STATE_DIR = $(STATE_DIR)-gcp

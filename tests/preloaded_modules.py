@@ -5,7 +5,11 @@ The modules exist until the end, so that the collector need not search them, nei
 
 import gc
 import importlib
+import pickle
+import sys
 from contextlib import suppress
+
+from tests.fork_server import run_and_exit, serve
 
 #: The programs, and modules that they import on first use.
 _MODULES = (
@@ -35,3 +39,12 @@ for module in _MODULES:
 gc.collect()
 gc.freeze()
 gc.enable()
+
+
+def run(message: bytes) -> None:
+    """Call the function that `tests.programs` has sent, and end this process."""
+    run_and_exit(lambda: pickle.loads(message)())
+
+
+if __name__ == "__main__" and (received := serve(int(sys.argv[1]))) is not None:
+    run(received)

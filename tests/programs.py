@@ -6,51 +6,60 @@
     other = start_function(function_of_a_module, 1, output=tmp_path / "other.log")
 
 Each process is forked from one that has already imported the package, because starting an interpreter and
-importing everything takes a second of CPU time or more. Otherwise it is an independent process, with its own
-session. Tests of the start of an interpreter use `sys.executable` instead.
+importing everything takes a second of CPU time or more: from the one that also forks the workers of
+pytest-xdist, or without those, from one that this module starts. Otherwise it is an independent process, with
+its own session; it is killed when the process ends that has started it. Tests of the start of an interpreter
+use `sys.executable` instead.
 """
 
 import asyncio
-import multiprocessing
+import atexit
+import gc
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from tests import fork_server
+
 #: Name → function in `pipecd.__main__`, as in pyproject.toml.
 _ENTRY_POINTS = {"pipecd": "main", "piped": "piped", "pipectl": "pipectl", "launcher": "launcher"}
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.preloaded_modules"])
+_ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Program:
     """A running program. Its output, stdout and stderr, is appended to a file."""
 
-    process: BaseProcess
+    process: fork_server.Fork
 
     @property
     def pid(self) -> int:
-        assert self.process.pid is not None
         return self.process.pid
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while the program runs."""
-        return self.process.exitcode
+        return self.process.wait(0)
 
     def wait(self, timeout: float) -> int:
         """The exit code. Raises AssertionError if the program still runs after `timeout` seconds."""
-        self.process.join(timeout)
-        assert self.process.exitcode is not None, f"the program still runs after {timeout:g} s"
-        return self.process.exitcode
+        code = self.process.wait(timeout)
+        assert code is not None, f"the program still runs after {timeout:g} s"
+        return code
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # It may have ended meanwhile.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill the program with SIGKILL and wait for its end."""
@@ -82,27 +91,32 @@ def start_program(
     SIGKILL after so many steps of its event loop: while a task runs, or between two of its awaits.
     """
     environment = dict(os.environ if env is None else env)
-    process = _context.Process(
-        target=_run,
-        args=(
-            list(argv),
-            stdin or Path(os.devnull),
-            output,
-            errors or output,
-            environment,
-            cwd or Path.cwd(),
-            steps,
-        ),
-    )
-    process.start()
-    return Program(process)
+    function = partial(_run, list(argv), environment, cwd or Path.cwd(), steps)
+    return _start(function, stdin or Path(os.devnull), output, errors or output)
 
 
 def start_function(function: Callable[..., None], *arguments: Any, output: Path) -> Program:
     """Run a function of a test's module in a process of its own; its output is appended to `output`."""
-    process = _context.Process(target=_call, args=(function, arguments, output))
-    process.start()
-    return Program(process)
+    return _start(partial(function, *arguments), Path(os.devnull), output, output)
+
+
+def _start(function: Callable[[], None], stdin: Path, output: Path, errors: Path) -> Program:
+    message = pickle.dumps(partial(_detached, function))
+    with ExitStack() as opened:
+        writing = [opened.enter_context(file.open("ab")) for file in (output, errors)]
+        files = [opened.enter_context(stdin.open("rb")), *writing]
+        return Program(fork_server.Fork(_server(), [file.fileno() for file in files], message))
+
+
+@cache
+def _server() -> str:
+    """The address of the server that has forked this process, or of a new one, which ends with this one."""
+    if fork_server.own_server:
+        return fork_server.own_server
+    stack = ExitStack()
+    atexit.register(stack.close)
+    command = [sys.executable, "-m", "tests.preloaded_modules"]
+    return stack.enter_context(fork_server.server(command, _ROOT))
 
 
 def run_program(
@@ -125,19 +139,20 @@ def run_program(
     return Completed(returncode=code, stdout=output.read_text(), stderr=errors.read_text())
 
 
-def _run(
-    argv: list[str],
-    stdin: Path,
-    output: Path,
-    errors: Path,
-    environment: Mapping[str, str],
-    folder: Path,
-    steps: int,
-) -> None:
+def _detached(function: Callable[[], None]) -> None:
+    """Runs in the forked process: makes it independent of the one that it was forked from."""
+    os.setsid()
+    # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    structlog.reset_defaults()
+    gc.set_threshold(700, 10, 10)
+    function()
+
+
+def _run(argv: list[str], environment: Mapping[str, str], folder: Path, steps: int) -> None:
     """Runs in the forked process."""
     from pipecd import __main__ as programs
 
-    _detach(stdin, output, errors)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -145,25 +160,6 @@ def _run(
     if steps:
         asyncio.set_event_loop_policy(_KillingPolicy(steps))
     getattr(programs, _ENTRY_POINTS[argv[0]])()
-
-
-def _call(function: Callable[..., None], arguments: Sequence[Any], output: Path) -> None:
-    """Runs in the forked process."""
-    _detach(Path(os.devnull), output, output)
-    function(*arguments)
-
-
-def _detach(stdin: Path, output: Path, errors: Path) -> None:
-    """Make this process independent of the test's."""
-    os.setsid()
-    # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for number, file, flags in ((0, stdin, os.O_RDONLY), (1, output, writing), (2, errors, writing)):
-        descriptor = os.open(file, flags, 0o644)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 class _KillingPolicy(asyncio.DefaultEventLoopPolicy):
