@@ -121,14 +121,17 @@ class ControlPlane:
         *,
         api_server_flags: Sequence[str] = (),
         heap_growth: int = 50,
+        processors: int = 2,
     ) -> None:
         """`ports` are those of the API server and of the database, which needs two.
 
         `heap_growth`: by how many percent the programs' memory grows before they collect garbage.
+        `processors`: how many each program uses at a time.
         """
         self._binary, self._directory = binary.resolve(), directory.resolve()
         self._port, self._etcd_port, self._peer_port = ports
         self._api_server_flags, self._heap_growth = api_server_flags, heap_growth
+        self._processors = processors
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.cluster = Cluster(
             url=f"https://127.0.0.1:{self._port}", directory=self._directory, tokens=self._load_tokens()
@@ -270,7 +273,7 @@ class ControlPlane:
         environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(self._directory),
-            "GOMAXPROCS": "2",
+            "GOMAXPROCS": str(self._processors),
             "GOGC": str(self._heap_growth),
         }
         with (self._directory / f"{name}.log").open("ab") as log:
