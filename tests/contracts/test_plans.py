@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from pipecd.controlplane.store import Store, lists
+from pipecd.schema.model.application_pb2 import Application
 from tests.contracts.test_audit_chain import execute
 
 #: 20,000 records of 200 agents, four of each of which are unfinished, not handled, or not deleted.
@@ -41,3 +43,32 @@ async def test_a_list_is_not_planned_for_each_call(
         )
     )
     assert [(row.generic_plans >= 10, row.custom_plans <= 10) for row in rows] == [(True, True)]
+
+
+#: 20,000 applications, each twentieth with the label of the role.
+INSERT_LABELLED = r"""
+INSERT INTO applications (id, project_id, data, version, touched, labels)
+SELECT md5(i::text), 'shop', '', 1, i, E'\nteam\:t' || (i % 20) || E'\n' FROM generate_series(1, 20000) i
+"""
+#: The lines of a plan as rows of a query.
+EXPLAIN = """
+CREATE FUNCTION explain(statement text) RETURNS SETOF text LANGUAGE plpgsql AS
+$$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || statement; END $$
+"""
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_records_of_a_role_are_counted_without_reading_all_others(store: Store) -> None:
+    for statement in (INSERT_LABELLED, "ANALYZE", EXPLAIN):
+        await execute(store, sa.text(statement))
+    filters = lists.ApplicationFilter(included=[{"team": "t1"}])
+    assert await lists.count_applications_by_status(store, "shop", filters) == {0: 1000}
+    labelled = lists._Labelled(Application, "shop", ("team:t1",))
+    query = lists._restricted(
+        lists._count_by_status("shop", lists._hashable(filters)), labelled, sqlite=store.database.sqlite
+    )
+    dialect: Any = postgresql.dialect
+    text = query.compile(dialect=dialect(), compile_kwargs={"literal_binds": True})
+    rows = await store.database.rows(sa.select(sa.func.explain(str(text)).label("line")))
+    plan = "\n".join(row.line for row in rows)
+    assert "Seq Scan" not in plan and "Index" in plan, plan

@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -38,6 +39,8 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 #: Size of the records of a page, in bytes; a page with larger records is shorter. A client of gRPC accepts
 #: messages up to 4 MiB.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
+#: Statements and conditions that are kept, because building and looking one up costs more than executing it.
+MAX_BUILT = 300
 #: Epoch microseconds: the largest number that databases store.
 _MAX_TOUCHED = 2**63 - 1
 
@@ -118,8 +121,13 @@ class EventFilter:
 async def applications(
     store: Store, project_id: str, filters: ApplicationFilter, paging: Paging
 ) -> Page[Application]:
-    where, covers = _application_conditions(project_id, filters), _covers(store, filters)
-    return await _load_page(store, Application, where, paging, project_id, covers)
+    query = _select_applications(project_id, _hashable(filters))
+    return await _load_page(store, Application, query, paging, project_id, _covers(store, filters))
+
+
+@lru_cache(MAX_BUILT)
+def _select_applications(project_id: str, filters: ApplicationFilter) -> "_PageQuery":
+    return _select(Application, _application_conditions(project_id, filters))
 
 
 async def count_applications(store: Store, project_id: str, filters: ApplicationFilter) -> int:
@@ -133,9 +141,7 @@ async def count_applications_by_status(
     store: Store, project_id: str, filters: ApplicationFilter
 ) -> Mapping[int, int]:
     """By sync status, of the applications that match everything but `sync_statuses`."""
-    status = KINDS[Application].table.c.sync_status
-    where = _application_conditions(project_id, replace(filters, sync_statuses=()))
-    query = sa.select(status, sa.func.count()).where(*where).group_by(status)
+    query = _count_by_status(project_id, _hashable(replace(filters, sync_statuses=())))
 
     def count(connection: Connection) -> Mapping[int, int]:
         limit = store.settings.max_labelled_of_list
@@ -143,6 +149,13 @@ async def count_applications_by_status(
         return {int(value): int(count) for value, count in connection.execute(restricted).all()}
 
     return await store.database.read(count)
+
+
+@lru_cache(MAX_BUILT)
+def _count_by_status(project_id: str, filters: ApplicationFilter) -> sa.Select[tuple[int, int]]:
+    status = KINDS[Application].table.c.sync_status
+    where = _application_conditions(project_id, filters)
+    return sa.select(status, sa.func.count()).where(*where).group_by(status)
 
 
 async def all_applications(
@@ -167,6 +180,12 @@ async def enabled_applications(
 async def deployments(
     store: Store, project_id: str, filters: DeploymentFilter, paging: Paging
 ) -> Page[Deployment]:
+    query = _select_deployments(project_id, _hashable(filters))
+    return await _load_page(store, Deployment, query, paging, project_id, _covers(store, filters))
+
+
+@lru_cache(MAX_BUILT)
+def _select_deployments(project_id: str, filters: DeploymentFilter) -> "_PageQuery":
     column = KINDS[Deployment].table.c
     where = [
         column.project_id == project_id,
@@ -180,7 +199,7 @@ async def deployments(
         *_included(column.labels, filters.included),
         *(_last_of_application() if filters.only_last else ()),
     ]
-    return await _load_page(store, Deployment, where, paging, project_id, _covers(store, filters))
+    return _select(Deployment, where)
 
 
 def _last_of_application() -> Where:
@@ -260,7 +279,8 @@ async def events(store: Store, project_id: str, filters: EventFilter, paging: Pa
         *_label_conditions(column.labels, filters.labels),
         *_included(column.labels, filters.included),
     ]
-    return await _load_page(store, Event, where, paging, project_id, _covers(store, filters))
+    query = _select(Event, where)
+    return await _load_page(store, Event, query, paging, project_id, _covers(store, filters))
 
 
 def _contains(column: sa.ColumnElement[str], text: str) -> sa.ColumnElement[bool]:
@@ -321,12 +341,14 @@ async def latest_event(store: Store, project_id: str, name: str, key: str) -> Ev
 async def traces(store: Store, project_id: str, commit_hash: str, paging: Paging) -> Page[DeploymentTrace]:
     column = KINDS[DeploymentTrace].table.c
     by_commit = [column.commit_hash == commit_hash] if commit_hash else []
-    return await _load_page(store, DeploymentTrace, [column.project_id == project_id, *by_commit], paging)
+    query = _select(DeploymentTrace, [column.project_id == project_id, *by_commit])
+    return await _load_page(store, DeploymentTrace, query, paging)
 
 
 async def chains(store: Store, project_id: str, paging: Paging) -> Page[DeploymentChain]:
     column = KINDS[DeploymentChain].table.c
-    return await _load_page(store, DeploymentChain, [column.project_id == project_id], paging)
+    query = _select(DeploymentChain, [column.project_id == project_id])
+    return await _load_page(store, DeploymentChain, query, paging)
 
 
 async def unfinished_chains(store: Store) -> Sequence[DeploymentChain]:
@@ -345,6 +367,30 @@ async def by_ids(store: Store, kind: type[M], ids: Iterable[str]) -> list[M]:
         query = sa.select(column.data).where(column.id.in_(wanted[at : at + size]))
         records.extend(kind.FromString(row.data) for row in await store.database.rows(query))
     return records
+
+
+class _HashableDict(dict[Any, Any]):
+    """Of hashable values, and never changed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+F = TypeVar("F", ApplicationFilter, DeploymentFilter)
+
+
+def _hashable(filters: F) -> F:
+    return replace(
+        filters, **{name: _hashable_value(getattr(filters, name)) for name in filters.__dataclass_fields__}
+    )
+
+
+def _hashable_value(value: Any) -> Any:
+    if isinstance(value, str) or not isinstance(value, Collection):
+        return value
+    if isinstance(value, Mapping):
+        return _HashableDict(value)
+    return tuple(_hashable_value(item) for item in value)
 
 
 def _application_conditions(project_id: str, filters: ApplicationFilter) -> Where:
@@ -388,13 +434,23 @@ def _label_conditions(column: sa.Column[Any], labels: Mapping[str, str]) -> Wher
     return [sa.func.replace(column, line, "") != column for line in lines]
 
 
+#: Pairs of labels; each alternative has all of its own.
+_Alternatives = tuple[tuple[tuple[str, str], ...], ...]
+
+
 def _included(column: sa.Column[Any], included: Sequence[Labels] | None) -> Where:
     """The record has all labels of one of `included`; None means that every record is included."""
     if included is None:
         return []
-    return [
-        sa.or_(sa.false(), *(sa.and_(sa.true(), *_label_conditions(column, labels)) for labels in included))
-    ]
+    return [_one_of(column, tuple(tuple(labels.items()) for labels in included))]
+
+
+@lru_cache(MAX_BUILT)
+def _one_of(column: sa.Column[Any], included: _Alternatives) -> sa.ColumnElement[bool]:
+    """Costs as much to build as all other conditions, and roles are the same in all calls."""
+    return sa.or_(
+        sa.false(), *(sa.and_(sa.true(), *_label_conditions(column, dict(labels))) for labels in included)
+    )
 
 
 #: Indexed labels of which every record of a list has at least one.
@@ -427,30 +483,63 @@ def _by_label(
 
     With more, an index in the order of the list finds the records of a page sooner.
     """
-    column = tables.labels.c
-    table = KINDS[kind].table
     fewest, chosen = limit + 1, None
     for cover in covers:
-        labelled: sa.Select[tuple[str]] = sa.select(column.id).where(
-            column.project_id == project_id,
-            column.kind == KINDS[kind].name,
-            sa.or_(*(column.label == label for label in cover)),
-        )
-        counted = labelled.limit(fewest).subquery()
-        count = connection.execute(sa.select(sa.func.count().label("n")).select_from(counted)).one_or_none().n
+        labelled = _Labelled(kind, project_id, tuple(cover))
+        count = connection.execute(_count_labelled(labelled, fewest)).one_or_none().n
         if count < fewest:
             fewest, chosen = count, labelled
-    if chosen is None:
-        return query
+    return query if chosen is None else _restricted(query, chosen, sqlite=connection.sqlite)
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """The records of a kind that have one of the labels."""
+
+    kind: type[Message]
+    project_id: str
+    cover: tuple[str, ...]
+
+    def ids(self) -> sa.Select[tuple[str]]:
+        column = tables.labels.c
+        return sa.select(column.id).where(
+            column.project_id == self.project_id,
+            column.kind == KINDS[self.kind].name,
+            sa.or_(*(column.label == label for label in self.cover)),
+        )
+
+
+@lru_cache(MAX_BUILT)
+def _count_labelled(labelled: _Labelled, most: int) -> sa.Select[Any]:
+    return sa.select(sa.func.count().label("n")).select_from(labelled.ids().limit(most).subquery())
+
+
+@lru_cache(MAX_BUILT)
+def _restricted(query: "sa.Select[R]", labelled: _Labelled, *, sqlite: bool) -> "sa.Select[R]":
+    table, chosen = KINDS[labelled.kind].table, labelled.ids()
+    if not sqlite:
+        # PostgreSQL would read the whole table for a join: it takes the other conditions for true of nearly
+        # every record, and does not know that those on labels cost more than all else.
+        return query.where(table.c.id == sa.any_(sa.func.array(chosen.scalar_subquery())))
     # SQLite does not know the number of records, and would begin with another index.
     hint = f"INDEXED BY sqlite_autoindex_{table.name}_1"
     return query.where(table.c.id.in_(chosen)).with_hint(table, hint, "sqlite")
 
 
+_PageQuery = sa.Select[tuple[str, bytes, int]]
+
+
+def _select(kind: type[Message], where: Where) -> _PageQuery:
+    """What `_load_page` needs of the records."""
+    column = KINDS[kind].table.c
+    query: _PageQuery = sa.select(column.id, column.data, column.touched).where(*where)
+    return query
+
+
 async def _load_page(
     store: Store,
     kind: type[M],
-    where: Where,
+    query: _PageQuery,
     paging: Paging,
     project_id: str = "",
     covers: Sequence[_Cover] = (),
@@ -459,7 +548,6 @@ async def _load_page(
         raise Refused(f"the page size must be between 1 and {MAX_PAGE_SIZE}, not {paging.size}")
     size = paging.size or DEFAULT_PAGE_SIZE
     column = KINDS[kind].table.c
-    query = sa.select(column.id, column.data, column.touched).where(*where)
     if paging.since > 0:
         query = query.where(column.touched >= paging.since * 1_000_000)
     if paging.cursor:
@@ -471,15 +559,23 @@ async def _load_page(
         limit = store.settings.max_labelled_of_page
         labelled: sa.Select[Any] = _by_label(connection, kind, project_id, covers, query, limit)
         # Not in the order of an index, which would be read from its end.
-        touched = column.touched if labelled is query else _without_index(column.touched)
-        ordered = labelled.order_by(touched.desc(), column.id.desc()).limit(size + 1)
-        return connection.execute(ordered).all()
+        by_index = labelled is query
+        return connection.execute(
+            _newest(labelled, column.touched, column.id, size + 1, by_index=by_index)
+        ).all()
 
     rows = await store.database.read(load)
     page_rows = rows[: _count_fitting([len(row.data) for row in rows[:size]])]
     more = len(rows) > len(page_rows)
     cursor = _encode_cursor(page_rows[-1].touched, page_rows[-1].id) if more else ""
     return Page([kind.FromString(row.data) for row in page_rows], cursor)
+
+
+@lru_cache(MAX_BUILT)
+def _newest(
+    query: _PageQuery, touched: sa.Column[Any], id: sa.Column[Any], count: int, *, by_index: bool
+) -> _PageQuery:
+    return query.order_by((touched if by_index else _without_index(touched)).desc(), id.desc()).limit(count)
 
 
 def _without_index(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
