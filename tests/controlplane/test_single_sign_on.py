@@ -188,6 +188,7 @@ async def test_openid_connect_gives_the_roles_of_groups(
         problem = await sign_in(console, FILE)
         assert "The user ada is in none of the project's user groups; neither the ID token" in problem
         assert "has a claim groups, roles, cognito:groups, custom:roles or custom:groups." in problem
+        assert problem.endswith("many providers do if `scopes` has the scope `groups`.")
         provider.claims["groups"] = ["others"]
         assert "127.0.0.1 sent these groups: others." in await sign_in(console, FILE)
         del provider.claims["groups"]

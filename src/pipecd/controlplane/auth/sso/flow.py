@@ -177,7 +177,7 @@ class SingleSignOn:
         roles = roles_of(matched, roles_by_group, stray_as_viewer=project.allow_stray_as_viewer)
         if not roles and isinstance(settings, OIDC) and not identity.grant.groups_in:
             claims = roles_claims(settings)
-            raise refuse_without_claim(project.id, identity.username, settings.title, claims)
+            raise refuse_without_claim(project.id, identity.username, settings.title, claims, settings.scopes)
         if not roles:
             hint = f"{settings.title} sent these groups"
             if is_github:

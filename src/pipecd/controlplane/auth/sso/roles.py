@@ -52,14 +52,18 @@ def refuse(project_id: str, username: str, groups: Sequence[str], hint: str) -> 
     )
 
 
-def refuse_without_claim(project_id: str, username: str, provider: str, claims: Sequence[str]) -> NoRole:
+def refuse_without_claim(
+    project_id: str, username: str, provider: str, claims: Sequence[str], scopes: Sequence[str]
+) -> NoRole:
     """The error of a user about whose groups the provider said nothing. `claims` may have them."""
     *others, last = claims
+    # As those of Dex, Authentik and Okta.
+    scope = "" if "groups" in scopes else "; many providers do if `scopes` has the scope `groups`"
     names = f"a claim {', '.join(others)} or {last}" if others else f"the claim {last}"
     return NoRole(
         f"the user {username} is in none of the project's user groups; neither the ID token nor the user info"
         f" of {provider} has {names}. Ask an administrator to add you to a group at the provider, or to let"
-        " the provider send the claim",
+        f" the provider send the claim{scope}",
         project_id,
         username,
     )
