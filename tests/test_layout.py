@@ -75,6 +75,17 @@ def test_frames_of_other_threads_are_not_made_objects() -> None:
             assert not uses, f"{file}: use the text of faulthandler, as `pipecd.watchdog` does"
 
 
+def test_json_is_decoded_by_one_function() -> None:
+    """`json.loads` raises RecursionError, which few callers expect, for a document that is nested deeply."""
+    root = Path(pipecd.__file__).parent
+    for file in (file for file in root.rglob("*.py") if file != root / "json_input.py"):
+        text = file.read_text()
+        for found in re.finditer(r"\bjson\.loads?\b|JSONDecoder|response\.json\(", text):
+            if not file.is_relative_to(root / "quickstart"):
+                line = text.count("\n", 0, found.start()) + 1
+                pytest.fail(f"{file}:{line}: use decode_json, not {found[0]}")
+
+
 CONSTANT = re.compile(r"_*[A-Z][A-Z0-9_]*")
 
 

@@ -7,7 +7,6 @@ gcloud login, or the service account of the machine or container.
 On AWS, a workload identity federation exchanges the role of the machine or container for a Google token.
 """
 
-import json
 import os
 import re
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipecd.errors import ConfigError, Temporary
+from pipecd.json_input import decode_json
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials as AwsCredentials
@@ -84,7 +84,7 @@ class GoogleCredentials:
         request_type: Any = Request
         self._request = request_type(urllib3.PoolManager(timeout=_TIMEOUT, retries=2))
         if self._data:
-            self._credentials = _from_info(json.loads(self._data), "credentialsData")
+            self._credentials = _from_info(decode_json(self._data), "credentialsData")
         elif path := self._file or _federation_of_default():
             self._credentials = _from_info(_read(path), path)
         else:
@@ -159,7 +159,7 @@ def _from_info(info: Any, path: str) -> Any:
 
 def _read(path: str) -> Any:
     with Path(path).open("rb") as opened:
-        return json.loads(opened.read(_MAX_FILE_SIZE))
+        return decode_json(opened.read(_MAX_FILE_SIZE))
 
 
 def _is_aws_federation(info: Any) -> bool:

@@ -5,13 +5,13 @@ It does not evaluate expressions: only attributes with a plain string have a val
 Syntax: https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipecd.errors import ConfigError, Place
+from pipecd.json_input import decode_json
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def read_object(text: str, file: str, expression: Expression) -> Block | None:
 def read_json(text: str, file: str) -> Sequence[Block]:
     """The module and terraform blocks of a file in JSON syntax (`*.tf.json`)."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = decode_json(text)
+    except ValueError as error:
         line = getattr(error, "lineno", 0)
         raise ConfigError("invalid JSON", place=Place(file, line), remedy="fix the syntax") from None
     modules = [

@@ -16,6 +16,8 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from pipecd.json_input import decode_json
+
 M = TypeVar("M", bound=Message)
 
 
@@ -51,7 +53,7 @@ def dumps(message: Message) -> str:
 def loads(kind: type[M], text: str | bytes) -> M:
     """Parse a message of type `kind`, ignoring unknown fields. Raises ValueError if `text` is not one."""
     try:
-        message: M = json_format.ParseDict(json.loads(text), kind(), ignore_unknown_fields=True)
+        message: M = json_format.ParseDict(decode_json(text), kind(), ignore_unknown_fields=True)
     except (json_format.ParseError, RecursionError) as error:
         raise ValueError(str(error)) from error
     return message

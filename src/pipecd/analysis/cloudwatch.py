@@ -3,13 +3,13 @@
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pipecd.config.analysis import CloudWatchConfig
 from pipecd.errors import Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.model.analysis import Point
 from pipecd.platforms.aws import AwsProvider, client
 
@@ -46,8 +46,8 @@ def _queries(query: str) -> list[Mapping[str, Any]]:
     if not text.startswith(("[", "{")):
         return [{"Id": "q1", "Expression": text, "Period": PERIOD}]
     try:
-        queries = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        queries = decode_json(text)
+    except ValueError as error:
         raise Refused(f"the query is not JSON: {error}", remedy="correct the query") from None
     return queries if isinstance(queries, list) else [queries]
 

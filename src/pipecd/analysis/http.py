@@ -1,6 +1,5 @@
 """HTTP requests of analysis providers, with a limit of the answer's size. The caller bounds the time."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from pipecd import tracing
 from pipecd.bounded_body import read_bounded
 from pipecd.certificates import tls_context
 from pipecd.errors import Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.secrets import strip_credentials
 
 #: Of an answer (bytes).
@@ -64,8 +64,8 @@ async def request(
 def json_answer(service: str, answer: Answer) -> Any:
     """The JSON of a successful answer. Raises Refused for a wrong query or credential, else Temporary."""
     try:
-        content = json.loads(answer.body)
-    except (ValueError, RecursionError):
+        content = decode_json(answer.body)
+    except ValueError:
         content = None
     if answer.status == 200 and content is not None:
         return content

@@ -1,7 +1,6 @@
 """`pipecd server`, `pipecd ops` and `pipecd hash-password`. Imported only when one of these commands runs."""
 
 import asyncio
-import json
 import ssl
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pipecd.controlplane import Options
 from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.errors import ConfigError
+from pipecd.json_input import decode_json
 from pipecd.telemetry import configure_logging
 
 log = structlog.get_logger()
@@ -117,7 +117,7 @@ def server(
         insecure_cookie=insecure_cookie,
         grace_period=grace_period,
         with_jobs=not without_ops,
-        newcomer=json.loads(newcomer_file.read_text()) if newcomer_file else None,
+        newcomer=decode_json(newcomer_file.read_text()) if newcomer_file else None,
     )
     spec = load_spec(config_file)
     if spec.address.startswith("http://") and not insecure_cookie:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from pipecd.edits import Edit, Replacement, apply_replacements
 from pipecd.errors import Place, Refused
+from pipecd.json_input import decode_json
 from pipecd.value_path import Index, Key, ValuePath
 
 #: In characters.
@@ -151,7 +152,7 @@ class _Reader:
             self._fail("a string is not closed")
         self._at = match.end()
         try:
-            return str(json.loads(match[0]))
+            return str(decode_json(match[0]))
         except ValueError:
             self._fail("a string has an invalid escape sequence")
 

@@ -28,6 +28,7 @@ from pipecd.bounded_body import read_bounded
 from pipecd.errors import ConfigError, Place, Refused, Temporary
 from pipecd.git.access import Access
 from pipecd.git.command import error_from_output
+from pipecd.json_input import decode_json
 from pipecd.remotes import SshAddress, http_origin, ssh_address
 from pipecd.secrets import strip_credentials
 
@@ -278,8 +279,8 @@ async def _request_batch(
     if body is None:
         raise Temporary(f"LFS server {endpoint.url}: the answer is too large")
     try:
-        objects = {str(entry["oid"]): entry for entry in json.loads(body)["objects"]}
-    except (ValueError, KeyError, TypeError, RecursionError):
+        objects = {str(entry["oid"]): entry for entry in decode_json(body)["objects"]}
+    except (ValueError, KeyError, TypeError):
         raise Temporary(f"LFS server {endpoint.url}: not an answer of the LFS API") from None
     return {pointer.oid: _download_action(objects.get(pointer.oid), pointer) for pointer in pointers}
 
@@ -332,9 +333,9 @@ async def _authenticate(address: SshAddress, env: Mapping[str, str]) -> _Endpoin
     if result.code == 255:
         raise error_from_output("lfs", result.stderr.decode(errors="replace"))
     try:
-        answer = json.loads(result.stdout)
+        answer = decode_json(result.stdout)
         return _Endpoint(str(answer["href"]), _header(answer))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

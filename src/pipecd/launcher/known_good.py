@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from pipecd.json_input import decode_json
 from pipecd.locked_directory import lock_directory
 
 
@@ -29,7 +30,7 @@ class KnownGoodVersions:
 def _read(file: Path) -> Sequence[str]:
     """The stored versions; none if the file is missing or truncated."""
     try:
-        stored = json.loads(file.read_text())
+        stored = decode_json(file.read_text())
     except (OSError, ValueError):
         return ()
     return (

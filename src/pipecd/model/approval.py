@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pipecd.json_input import decode_json
+
 #: Key of stage metadata, not in PipeCD: the decisions as a JSON list, oldest first.
 DECISIONS = "pipecd/decisions"
 
@@ -40,8 +42,8 @@ def save_decisions(saved: Mapping[str, str], made: Iterable[Decision]) -> dict[s
 
 def _load(saved: Mapping[str, str]) -> list[object]:
     try:
-        loaded = json.loads(saved.get(DECISIONS, "[]"))
-    except (ValueError, RecursionError):
+        loaded = decode_json(saved.get(DECISIONS, "[]"))
+    except ValueError:
         return []
     return loaded if isinstance(loaded, list) else []
 

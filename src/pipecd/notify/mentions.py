@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from pipecd.config.application import Mention
+from pipecd.json_input import decode_json
 from pipecd.model.notification import DeploymentEvent, NotificationEvent
 
 log = structlog.get_logger()
@@ -45,13 +46,13 @@ def mentioned(event: NotificationEvent) -> tuple[Sequence[str], Sequence[str]]:
         return (), ()
     # PipeCD's agent may have created the deployment.
     try:
-        found = json.loads(event.deployment.shared.get(METADATA_KEY, "{}"))
+        found = decode_json(event.deployment.shared.get(METADATA_KEY, "{}"))
         entries = [
             entry for entry in found.get("mentions") or () if entry.get("event") in (EVERY_EVENT, event.name)
         ]
         users = [name for entry in entries for key in ("slack", "slackUsers") for name in _names(entry, key)]
         groups = [name for entry in entries for name in _names(entry, "slackGroups")]
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (ValueError, AttributeError, TypeError):
         return (), ()
     return tuple(dict.fromkeys(users)), tuple(dict.fromkeys(groups))
 

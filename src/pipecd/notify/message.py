@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from uuid import uuid4
 
+from pipecd.json_input import decode_json
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment
 from pipecd.model.notification import (
@@ -100,7 +101,7 @@ class Message:
 
     @classmethod
     def from_json(cls, text: str) -> "Message":
-        stored = json.loads(text)
+        stored = decode_json(text)
         fields = tuple((name, value) for name, value in stored["fields"])
         people = {key: tuple(stored.get(key, ())) for key in ("users", "groups")}
         return cls(**{**stored, **people, "tone": Tone(stored["tone"]), "fields": fields})

@@ -10,6 +10,7 @@ import click
 from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.errors import PipecdError, Refused
+from pipecd.json_input import decode_json
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, list_view, page_options, show, view_options
 from pipecd.pipectl.values import parse_list
@@ -144,13 +145,13 @@ async def _entries(client: Client, request: ListAuditRequest) -> AsyncIterator[A
 
 def _json_object(entry: AuditEntry) -> dict[str, Any]:
     """The content as it is hashed, and what belongs to it."""
-    content = json.loads(entry.content)
+    content = decode_json(entry.content)
     return {
         **content,
         "id": entry.id,
         "time": _rfc3339(entry.at),
-        "before": json.loads(content["before"]),
-        "after": json.loads(content["after"]),
+        "before": decode_json(content["before"]),
+        "after": decode_json(content["after"]),
         "record_name": entry.record_name,
         "summary": entry.summary,
         "position": entry.position,

@@ -21,6 +21,7 @@ import httpx
 
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.pipectl.output import echo
 from pipecd.pipectl.values import parse_list
 
@@ -205,7 +206,7 @@ class Registry:
         headers = {"authorization": f"Basic {login}"} if login else {}
         try:
             response = await http.get(realm, params=query, headers=headers)
-            answer = response.json() if response.is_success else {}
+            answer = decode_json(response.content) if response.is_success else {}
         except (httpx.TransportError, ValueError) as error:
             raise Temporary(f"the login server of {self.host} cannot be reached") from error
         token = answer.get("token") or answer.get("access_token") if isinstance(answer, dict) else ""
@@ -221,7 +222,7 @@ def _docker_login(host: str) -> str:
     """User and password in base64, as `docker login` stores them; empty if there are none."""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
-        logins = json.loads((folder / "config.json").read_text()).get("auths", {})
+        logins = decode_json((folder / "config.json").read_text()).get("auths", {})
     except (OSError, ValueError, AttributeError):
         return ""
     for name in (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"):

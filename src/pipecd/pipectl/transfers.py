@@ -17,6 +17,7 @@ from pipecd import proto_json
 from pipecd.client import Client
 from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, Conflict, PipecdError, Unsupported
+from pipecd.json_input import decode_json
 from pipecd.pipectl.applications import add_application
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import echo
@@ -233,8 +234,8 @@ def _read(file: Path, option: str) -> Mapping[str, Any]:
     """The content of a file of `pipectl transfer`, which `option` named. Raises ConfigError."""
     text = read_named_file(file, option, max_length=_MAX_LENGTH)
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = decode_json(text)
+    except ValueError:
         document = None
     if not isinstance(document, dict):
         raise ConfigError(

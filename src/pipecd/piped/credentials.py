@@ -1,6 +1,5 @@
 """Secrets in the agent's configuration: the Git credentials, and values to redact. Called by `run`."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pipecd.config.piped import GitHost, PipedSpec, decode_base64, secrets_in
 from pipecd.errors import ConfigError, Place
 from pipecd.git.credentials import Credentials
 from pipecd.git.forge.pull_request import ForgeHost, ForgeType
+from pipecd.json_input import decode_json
 
 _SECRET_FIELDS = frozenset(
     {"password", "ssh_key_data", "piped_key_data", "oauth_token", "oauth_token_data", "hook_url"}
@@ -110,7 +110,7 @@ def _google_secrets(data: str) -> Iterator[str]:
     """The credentials of a Google provider as written, and the secrets in them."""
     yield data
     try:
-        info = json.loads(decode_base64(data, "credentialsData"))
+        info = decode_json(decode_base64(data, "credentialsData"))
     except (ConfigError, ValueError):
         return
     if isinstance(info, Mapping):

@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from pipecd.json_input import decode_json
+
 Object = dict[str, Any]
 PROJECT_NUMBER = "123456789012"
 SERVING, RUN = "serving.knative.dev/v1", "run.googleapis.com/v1"
@@ -105,7 +107,7 @@ class CloudRun:
         plural, name = match["plural"], match["name"] or ""
         if not _APIS[plural].startswith(match["api"]):
             return 404, ApiError(404, "NOT_FOUND", "Requested entity was not found.").body()
-        body = json.loads(content) if content else {}
+        body = decode_json(content) if content else {}
         verb = {"GET": "Get" if name else "List", "POST": "Create", "PUT": "Replace", "DELETE": "Delete"}[
             method
         ]
@@ -176,7 +178,7 @@ class CloudRun:
 
     def restore(self, text: str) -> None:
         """Continues with the state of `dump`. Raises ValueError, KeyError or TypeError for another text."""
-        stored = json.loads(text)
+        stored = decode_json(text)
         self.objects = {plural: dict(stored["objects"][plural]) for plural in _KINDS}
         self._version, self._pending = int(stored["version"]), dict(stored["pending"])
 
@@ -334,7 +336,7 @@ class CloudRun:
     def _write_service(self, body: Object, dry: bool) -> Object:
         service = body["metadata"]["name"]
         live = self.objects["services"].get(service)
-        template = json.loads(json.dumps(body["spec"]["template"]))
+        template = decode_json(json.dumps(body["spec"]["template"]))
         self._check_template(service, template)
         complete = _with_defaults(template)
         unnamed = _unnamed(complete)
@@ -457,7 +459,7 @@ class CloudRun:
     def _write_job(self, body: Object, dry: bool) -> Object:
         job = body["metadata"]["name"]
         live = self.objects["jobs"].get(job)
-        template = json.loads(json.dumps(body["spec"]["template"]))
+        template = decode_json(json.dumps(body["spec"]["template"]))
         task = template["spec"]["template"]["spec"]
         if not task.get("containers") or not all(item.get("image") for item in task["containers"]):
             raise _invalid("spec.template.spec.template.spec.containers: every container needs an image")

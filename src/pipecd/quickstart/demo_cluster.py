@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, PipecdError
+from pipecd.json_input import decode_json
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.simulated_cluster import gateway
 
@@ -151,7 +152,7 @@ def store(cluster: DemoCluster, file: Path) -> None:
 def load(file: Path) -> Mapping[str, Any]:
     """What `store` recorded; empty if nothing was."""
     try:
-        content = json.loads(file.read_text())
+        content = decode_json(file.read_text())
     except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from pipecd.json_input import decode_json
+
 #: Messages that are shown.
 MAX_MESSAGES = 200
 _MAX_BODY = 256 * 1024
@@ -86,7 +88,7 @@ class Inbox:
 
 def _load(file: Path) -> list[Mapping[str, Any]]:
     try:
-        return [message for message in json.loads(file.read_text()) if isinstance(message, dict)]
+        return [message for message in decode_json(file.read_text()) if isinstance(message, dict)]
     except (OSError, ValueError):
         return []
 
@@ -145,8 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(401, "text/plain", "the signature is missing or wrong")
             return
         try:
-            event = json.loads(body)
-        except (ValueError, RecursionError):
+            event = decode_json(body)
+        except ValueError:
             event = None
         if not isinstance(event, dict):
             self._respond(400, "text/plain", "not a CloudEvent")

@@ -29,6 +29,7 @@ from pipecd.config.analysis import (
 from pipecd.config.document import parse, read_file
 from pipecd.config.event_watcher import SHARED_DIRECTORY
 from pipecd.errors import ConfigError, NotFound, Place, Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.model.analysis import (
     Check,
     Limits,
@@ -373,7 +374,7 @@ def _render_query(text: str, work: Work[AnalysisOptions], source: Source, entry:
 
 async def _previous_start(work: Work[AnalysisOptions]) -> float | None:
     try:
-        stored = json.loads(await work.storage.load(LATEST_RESULT))
+        stored = decode_json(await work.storage.load(LATEST_RESULT))
     except (NotFound, Refused):
         # Of the second, the agent's key was replaced.
         return None
@@ -475,7 +476,7 @@ def _describe(work: Work[AnalysisOptions], entry: Entry, state: State) -> dict[s
 
 
 def _decode(text: str) -> State:
-    stored = json.loads(text)
+    stored = decode_json(text)
     tallies, checks, queries = {}, {}, {}
     for key, entry in stored["entries"].items():
         checks[key] = [_decode_check(check) for check in entry["checks"]]

@@ -13,6 +13,7 @@ from typing import Any
 from pipecd import process
 from pipecd.config.stages import ScriptRunOptions
 from pipecd.errors import ConfigError
+from pipecd.json_input import decode_json
 from pipecd.model.plan import ENVIRONMENT, ON_ROLLBACK
 from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome, Work
 
@@ -35,7 +36,7 @@ async def script_run_rollback(work: Work[Any]) -> Outcome:
     source = await work.checkouts.target()
     if not attempt_started(work):
         return start_attempt(work)
-    env = json.loads(work.saved.get(ENVIRONMENT) or "{}")
+    env = decode_json(work.saved.get(ENVIRONMENT) or "{}")
     return await run_script(work, script, source.directory, {**variables(work), **env})
 
 

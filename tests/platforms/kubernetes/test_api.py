@@ -346,6 +346,12 @@ async def test_a_rotated_token_file_is_read_again(cluster: Cluster, tmp_path: Pa
         (exec_user("./none", installHint="Install it."), {}, ConfigError, "is not installed; Install it."),
         (exec_user("false"), {}, Unauthenticated, "the exec program false exited with 1: no message"),
         (exec_user("echo"), {}, Unauthenticated, "echo did not print an ExecCredential"),
+        (
+            exec_user("sh", args=["-c", "head -c 100000 /dev/zero | tr '\\0' '['"]),
+            {},
+            Unauthenticated,
+            "sh did not print an ExecCredential",
+        ),
         (exec_user(interactiveMode="Always"), {}, ConfigError, "login requires a terminal"),
         (
             exec_user(apiVersion="client.authentication.k8s.io/v1alpha1"),

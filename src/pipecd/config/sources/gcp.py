@@ -5,7 +5,6 @@ Uses Google's application default credentials.
 
 import asyncio
 import base64
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from pipecd.config.sources.text import Text, parse_secret
 from pipecd.errors import ConfigError, PipecdError, Temporary
 from pipecd.google_credentials import GoogleCredentials
+from pipecd.json_input import decode_json
 
 _NAME = re.compile(
     r"projects/[^/\s]+/(locations/(?P<location>[a-z0-9-]+)/)?secrets/[A-Za-z0-9_-]+/versions/[^/\s]+"
@@ -76,7 +76,7 @@ class _Reader:
 
     def _decode_payload(self, body: bytes) -> bytes:
         try:
-            return base64.b64decode(json.loads(body)["payload"]["data"], validate=True)
+            return base64.b64decode(decode_json(body)["payload"]["data"], validate=True)
         except (ValueError, KeyError, TypeError):
             raise ConfigError(
                 f"{self.title} was returned in an unknown format",

@@ -24,6 +24,7 @@ from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store, sessions
 from pipecd.controlplane.store.feed import Change
 from pipecd.errors import ConfigError, Temporary, Unauthenticated
+from pipecd.json_input import decode_json
 from pipecd.model.actor import Actor
 from pipecd.printable import printable
 
@@ -345,7 +346,7 @@ class Sessions:
             and row.last_seen_at > used_after
             and (row.source == PASSWORD or row.provider_grant or _confirmed_at(row) > confirmed_after)
         ]
-        decoded = [(row, json.loads(row.claims)) for row in valid]
+        decoded = [(row, decode_json(row.claims)) for row in valid]
         return [
             _from_row(row, claims)
             for row, claims in decoded
@@ -373,7 +374,7 @@ class Sessions:
         if row is None or session.id in self._ended:
             self._known.pop(session.id, None)
             raise Unauthenticated(_ENDED)
-        claims, interval = json.loads(row.claims), self.lifetimes.groups_check
+        claims, interval = decode_json(row.claims), self.lifetimes.groups_check
         access = _Access(
             roles=tuple(claims["roles"]),
             groups=tuple(claims["groups"]),

@@ -7,7 +7,6 @@ forged event, even with a valid signature, could therefore cause a check but not
 import asyncio
 import hashlib
 import hmac
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from pipecd.bounded_body import read_bounded
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.rpc.watch import RepositoryNotifier
+from pipecd.json_input import decode_json
 
 log = structlog.get_logger()
 
@@ -129,8 +129,8 @@ def extract_remotes(body: bytes, host: GitHost) -> Sequence[str]:
         # GitHub and Gitea send a form unless configured to send JSON.
         body = unquote_to_bytes(body.removeprefix(b"payload=").partition(b"&")[0].replace(b"+", b" "))
     try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
+        event = decode_json(body)
+    except ValueError:
         raise ValueError("the body is not a JSON document") from None
     remotes = {
         value: None

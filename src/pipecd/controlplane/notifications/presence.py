@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipecd.json_input import decode_json
+
 #: Seconds without contact. Agents without a stream, such as PipeCD's, report every minute.
 OFFLINE_AFTER = 120.0
 #: If the last check is longer ago than this (seconds), the control plane was not watching.
@@ -33,7 +35,7 @@ class Presence:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Presence":
-        return cls(**json.loads(data))
+        return cls(**decode_json(data))
 
 
 @dataclass(frozen=True, kw_only=True)

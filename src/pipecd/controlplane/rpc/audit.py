@@ -13,6 +13,7 @@ from pipecd.controlplane.store import audit, audit_chain, audit_log, lists
 from pipecd.controlplane.store.audit_chain import Link
 from pipecd.controlplane.store.audit_log import AuditFilter
 from pipecd.errors import Refused
+from pipecd.json_input import decode_json
 from pipecd.model.audit_sentence import sentence
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
@@ -136,7 +137,7 @@ def _entry(
 def _changes(text: str) -> Mapping[str, str]:
     """Path → value as text. Empty if the row was damaged, which `verify` reports."""
     try:
-        values = json.loads(text)
+        values = decode_json(text)
     except ValueError:
         return {}
     if not isinstance(values, dict):

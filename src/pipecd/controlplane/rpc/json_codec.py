@@ -3,13 +3,13 @@
 The time to parse one depends on the number of its values. The console sends binary requests.
 """
 
-import json
-
 from connectrpc.code import Code
 from connectrpc.codec import Codec
 from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
 from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
+
+from pipecd.json_input import decode_json
 
 #: Elements of lists, members of objects, texts and numbers; parsing that many takes up to 10 ms.
 MAX_VALUES = 5_000
@@ -42,8 +42,8 @@ def codecs() -> list[Codec[Message, Message]]:
 def _is_large(data: bytes | bytearray) -> bool:
     """Whether it has too many values; commas and colons may be those of a text. Invalid JSON is not large."""
     try:
-        pending = [json.loads(data)]
-    except (ValueError, RecursionError):
+        pending = [decode_json(data)]
+    except ValueError:
         return False
     count = 0
     while pending and count <= MAX_VALUES:

@@ -12,7 +12,6 @@ it, which would cost as much as the first time.
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from pipecd.controlplane.store.tables import audit as rows_table
 from pipecd.controlplane.store.tables import audit_heads as heads
 from pipecd.controlplane.store.tables import audit_links as links
 from pipecd.controlplane.store.tables import audit_sealing as sealing
+from pipecd.json_input import decode_json
 from pipecd.model.actor import Actor
 
 #: Columns that are part of a row's content, as `audit.describe` returns them.
@@ -385,7 +385,7 @@ def _missing(position: int) -> Broken:
 async def _check_anchor(database: Database, project_id: str, anchor: Link) -> Broken | None:
     """The anchor must be the one that the last deletion of old rows has recorded in the chain."""
     rows = await database.rows(_LAST_DELETION, {"of_project": project_id})
-    recorded = json.loads(rows[0].after) if rows else {"last_position": 0, "last_hash": START_HASH.hex()}
+    recorded = decode_json(rows[0].after) if rows else {"last_position": 0, "last_hash": START_HASH.hex()}
     # Read again: old rows may have been deleted since.
     head = await _load_head(database, project_id)
     current = Link(position=head.anchor_position, hash=head.anchor_hash)

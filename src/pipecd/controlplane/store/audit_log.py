@@ -17,6 +17,7 @@ from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.statements import Connection
 from pipecd.controlplane.store.tables import audit, audit_links
 from pipecd.errors import Refused
+from pipecd.json_input import decode_json
 
 #: Rows that one page may compare with filters that no index answers; takes some 50 ms.
 MAX_SCANNED = 20_000
@@ -177,8 +178,8 @@ def _encode_cursor(row: Any) -> str:
 def _decode_cursor(cursor: str) -> tuple[int, int]:
     """Raises Refused if the cursor is none of ours: what it contains is part of a query."""
     try:
-        at, seq = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except (ValueError, TypeError, RecursionError):
+        at, seq = decode_json(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, TypeError):
         at = seq = None
     if (
         type(at) is not int

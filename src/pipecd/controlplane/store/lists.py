@@ -19,6 +19,7 @@ from pipecd.controlplane.store import Store, tables
 from pipecd.controlplane.store.kinds import KINDS
 from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import Refused
+from pipecd.json_input import decode_json
 from pipecd.model.access import Labels
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
@@ -668,9 +669,9 @@ def _encode_cursor(touched: int, last_id: str) -> str:
 def _decode_cursor(cursor: str) -> tuple[int, str]:
     """Raises Refused if the cursor is none of ours: what it contains is part of a query."""
     try:
-        position = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        position = decode_json(base64.urlsafe_b64decode(cursor.encode()))
         touched, last_id = position["UpdatedAt"], position["Id"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         touched = last_id = None
     if type(touched) is not int or not 0 <= touched <= _MAX_TOUCHED:
         raise Refused("the cursor is invalid", remedy="start at the first page")

@@ -5,7 +5,6 @@ adds a row to the audit log in the same transaction; ending one also adds a chan
 to the change feed, which ends its streams and removes it from the caches of all replicas.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from pipecd.controlplane.store import Store, audit, audit_chain, tables
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change
 from pipecd.controlplane.store.statements import Connection
+from pipecd.json_input import decode_json
 from pipecd.model.actor import Actor
 
 #: Kind of the changes, and of the records in the audit log. The id is that of the session.
@@ -73,8 +73,8 @@ async def create(
         rows = [audit.describe(by, _microseconds(now), "create", record, {}, audited)]
         user = {"of_project": row["project_id"], "of_user": row["username"]}
         namesakes = connection.execute(_OF_SAME_NAME, user).all()
-        subject = subject_of(json.loads(row["claims"]))
-        own = [found.id for found in namesakes if subject_of(json.loads(found.claims)) == subject]
+        subject = subject_of(decode_json(row["claims"]))
+        own = [found.id for found in namesakes if subject_of(decode_json(found.claims)) == subject]
         others = [id for id in own if id != row["id"]]
         for id in others[max_sessions - 1 :]:
             rows.extend(_end(store, connection, row["project_id"], id, now, by))

@@ -1,6 +1,5 @@
 """HTTP requests to the APIs of Git hosts: bounded answers, rate limits, and errors in words."""
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pipecd import tracing
 from pipecd.bounded_body import read_bounded
 from pipecd.certificates import tls_context
 from pipecd.errors import AlreadyExists, PipecdError, Refused, Temporary
+from pipecd.json_input import decode_json
 
 if TYPE_CHECKING:
     import httpx
@@ -157,8 +157,8 @@ def _is_number(text: str) -> bool:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return decode_json(body)
+    except ValueError:
         return None
 
 

@@ -9,6 +9,7 @@ from pipecd.config.named_file import text_or_file
 from pipecd.config.notifications import Slack
 from pipecd.config.piped import decode_base64
 from pipecd.errors import Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.notify.message import Message, Tone
 from pipecd.notify.network import Network
 from pipecd.notify.sinks.http import post, raise_for
@@ -90,8 +91,8 @@ class SlackSink:
 
 def _result(body: bytes) -> Mapping[str, Any]:
     try:
-        result = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        result = decode_json(body)
+    except ValueError as error:
         raise Temporary("Slack's answer is not JSON") from error
     return result if isinstance(result, dict) else {}
 

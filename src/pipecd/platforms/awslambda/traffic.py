@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipecd.errors import Refused
+from pipecd.json_input import decode_json
 
 ALIAS = "Service"
 
@@ -47,7 +48,7 @@ class Traffic:
 
 def parse_traffic(text: str) -> Traffic:
     """Parses the output of `Traffic.dump`, or of PipeCD's agent: a list of versions with percentages."""
-    data = json.loads(text)
+    data = decode_json(text)
     if isinstance(data, dict):
         return Traffic(**data)
     rows = [(str(row["version"]), float(row["percent"])) for row in data if row.get("version")]

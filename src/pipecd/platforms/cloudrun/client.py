@@ -4,7 +4,6 @@ Version 1 is used because the manifests in Git are its objects. The stages make 
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from pipecd.bounded_dict import BoundedDict
 from pipecd.config.piped import decode_base64
 from pipecd.errors import NotFound, Refused, Temporary
 from pipecd.google_credentials import GoogleCredentials
+from pipecd.json_input import decode_json
 from pipecd.platforms.cloudrun.config import CloudRunProvider
 from pipecd.platforms.cloudrun.google_errors import error_of
 from pipecd.platforms.connections import shared_connection
@@ -183,8 +183,8 @@ class CloudRunClient:
         if response.status_code != 200:
             raise error_of(response.status_code, content, response.headers.get("Retry-After"), what)
         try:
-            answer = json.loads(content)
-        except (ValueError, RecursionError):
+            answer = decode_json(content)
+        except ValueError:
             answer = None
         if not isinstance(answer, Mapping):
             raise Temporary(f"the answer about {what} is not from the Cloud Run API; check the endpoint")

@@ -1,11 +1,11 @@
 """Turns answers of Google's APIs into the errors of `pipecd.errors`. Google's own sentence is kept."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipecd.errors import AlreadyExists, Conflict, NotFound, PipecdError, Refused, Temporary
+from pipecd.json_input import decode_json
 
 #: Of a message (characters).
 MAX_MESSAGE_LENGTH = 2000
@@ -50,8 +50,8 @@ def error_of(status: int, body: bytes, retry_after: str | None, what: str) -> Pi
 def _describe(status: int, body: bytes) -> tuple[str, str]:
     """Message and reason of an error. A proxy in between may answer with any text."""
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        data = decode_json(body)
+    except ValueError:
         data = None
     if not isinstance(data, Mapping):
         text = body[:200].decode(errors="replace").strip()

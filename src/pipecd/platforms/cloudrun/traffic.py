@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipecd.json_input import decode_json
+
 #: The percentage of each revision; they sum to 100.
 Shares = Mapping[str, int]
 TAG_PREFIX = "pipecd-"
@@ -122,4 +124,4 @@ def dump(shares: Shares) -> str:
 
 
 def load(text: str) -> Shares:
-    return {str(name): int(share) for name, share in json.loads(text).items()}
+    return {str(name): int(share) for name, share in decode_json(text).items()}

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from pipecd import __version__
 from pipecd.bounded_dict import BoundedDict
+from pipecd.json_input import decode_json
 from pipecd.model.drift import Addition
 from pipecd.platforms.kubernetes.apply import Placed
 from pipecd.platforms.kubernetes.cluster.api import Object
@@ -84,14 +85,14 @@ class Comparisons:
     def load(self, content: bytes) -> None:
         """Adds what `dump` returned; nothing if it is something else."""
         try:
-            stored = json.loads(content)
+            stored = decode_json(content)
             if stored["format"] != _FORMAT:
                 return
             objects = {
                 str(uid): Compared(str(text), str(digest), [Addition(**each) for each in additions])
                 for uid, (text, digest, additions) in stored["objects"].items()
             }
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             return
         for uid, compared in objects.items():
             self.add(uid, compared)

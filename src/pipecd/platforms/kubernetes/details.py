@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from pipecd.errors import NotFound, PipecdError
+from pipecd.json_input import decode_json
 from pipecd.model.details import Container, DetailsRequest, ResourceDetails, ResourceEvent
 from pipecd.model.drift import Redact, diff_trees, mask_values
 from pipecd.platforms.kubernetes.apply import Placed, place
@@ -212,8 +213,8 @@ def _presentable_annotation(value: Any, redact: Redact) -> Any:
     if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
         return value
     try:
-        tree = json.loads(value)
-    except (ValueError, RecursionError):
+        tree = decode_json(value)
+    except ValueError:
         return value
     shown = without_values(tree) if isinstance(tree, Mapping) else tree
     masked = mask_values(shown, shown, redact)[1]
@@ -225,7 +226,7 @@ def _to_yaml(body: Any) -> str:
     text = json.dumps(body, default=str)
     if len(text) > _MAX_SIZE:
         return f"# The object is too large to be shown: {len(text)} characters\n"
-    dumped: str = yaml.dump(json.loads(text), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    dumped: str = yaml.dump(decode_json(text), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return dumped
 
 

@@ -5,10 +5,10 @@ PipeCD's agent or the tool of an adopted object applied become ours first. Field
 `kubectl edit` and the like stay theirs.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pipecd.json_input import decode_json
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
@@ -123,8 +123,8 @@ def _was_applied_by_piped(live: Mapping[str, Any]) -> bool:
     """Whether PipeCD's agent applied the object last with kubectl: its manifest had the annotations."""
     text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED, "")
     try:
-        applied = json.loads(text) if APPLICATION in text else None
-    except (ValueError, RecursionError):
+        applied = decode_json(text) if APPLICATION in text else None
+    except ValueError:
         return False
     metadata = applied.get("metadata") if isinstance(applied, Mapping) else None
     annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None

@@ -4,12 +4,12 @@ A field is a path of the parts that the API uses: `f:name` for a key, `k:{"name"
 with keys, `v:"value"` for an item of a set.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from pipecd.json_input import decode_json
 from pipecd.platforms.kubernetes.mark import MANAGER, PREFIX
 
 Field = tuple[str, ...]
@@ -241,6 +241,6 @@ def _keys(value: str) -> Mapping[str, Any]:
 
 def _decoded(value: str) -> Any:
     try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
+        return decode_json(value)
+    except ValueError:
         return None

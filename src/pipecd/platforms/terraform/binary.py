@@ -1,13 +1,13 @@
 """Chooses the Terraform binary: the configured one, the required version, one on PATH, or the embedded."""
 
 import importlib.util
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipecd import process, tools
 from pipecd.errors import ConfigError, Place, Temporary
+from pipecd.json_input import decode_json
 
 EMBEDDED = "embedded"
 Command = Sequence[str]
@@ -51,7 +51,7 @@ async def detect_version(command: Command) -> str:
     if key not in _versions:
         output = await capture([*command, "version", "-json"], timeout=_VERSION_TIMEOUT)
         try:
-            _versions[key] = str(json.loads(output.stdout)["terraform_version"])
+            _versions[key] = str(decode_json(output.stdout)["terraform_version"])
         except (ValueError, KeyError):
             raise ConfigError(
                 f"{command[0]} did not report a version", remedy="check that it is terraform or tofu"

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from pipecd.errors import Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Source
 
 _PLAN = "plan"
@@ -77,7 +78,7 @@ class Folder:
 
     def pack(self) -> bytes:
         """The plan and the files generated since `record_files`. Raises Refused if they are too large."""
-        before: Mapping[str, list[int]] = json.loads(self._recorded_files.read_text())
+        before: Mapping[str, list[int]] = decode_json(self._recorded_files.read_text())
         generated = [name for name, stat in self._files().items() if before.get(name) != stat]
         if sum((self._root / name).stat().st_size for name in generated) > self._limits.max_generated:
             raise Refused(

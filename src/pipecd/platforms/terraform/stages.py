@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipecd.errors import NotFound, Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
 from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.changes import Changes
@@ -54,7 +55,7 @@ async def apply(work: Work[BaseModel]) -> Outcome:
     terraform = await open_terraform(work, await work.checkouts.target())
     resumed = APPLYING_KEY in work.saved and work.interrupted
     if resumed or not terraform.folder.plan.exists():
-        await _load_plan(work, terraform, json.loads(planned))
+        await _load_plan(work, terraform, decode_json(planned))
     await terraform.prepare()
     shown = await terraform.read_plan()
     if shown.empty:
@@ -162,6 +163,6 @@ async def _load_plan(work: Work[Any], terraform: Terraform, planned: Mapping[str
         stored = b"{}\n"
     header, _, packed = stored.partition(b"\n")
     expected = {"deployment": work.deployment.id, "stage": planned["stage"]}
-    if json.loads(header) != expected or hashlib.sha256(packed).hexdigest() != planned["digest"]:
+    if decode_json(header) != expected or hashlib.sha256(packed).hexdigest() != planned["digest"]:
         raise Refused("the shown plan is no longer stored", remedy=NEW_PLAN)
     await asyncio.to_thread(terraform.folder.unpack, packed)

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 from pipecd.errors import Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.model.resource import Health, Resource, aggregate_health
 
 FORMAT = 4
@@ -31,8 +32,8 @@ def parse_state(state: bytes) -> Sequence[Resource]:
     if not state.strip():
         return []
     try:
-        document: Mapping[str, Any] = json.loads(state)
-    except (ValueError, RecursionError):
+        document: Mapping[str, Any] = decode_json(state)
+    except ValueError:
         # Without the decoder's message, which may quote the state.
         raise Temporary("Terraform's state is not valid JSON; it may be being written") from None
     if not isinstance(document, Mapping):

@@ -5,7 +5,6 @@ stopped with SIGINT, so that it releases the lock of its state.
 """
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from pipecd import process
 from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Source, StageLog, Work
 from pipecd.platforms.terraform import binary, flags
 from pipecd.platforms.terraform.changes import Changes, parse_plan
@@ -232,7 +232,7 @@ class Terraform:
 
     def _backend(self) -> Mapping[str, Any]:
         try:
-            document = json.loads((self.folder.data / "terraform.tfstate").read_text())
+            document = decode_json((self.folder.data / "terraform.tfstate").read_text())
         except FileNotFoundError:
             return {}
         except ValueError:
@@ -243,8 +243,8 @@ class Terraform:
 
 def _parse_plan(output: bytes) -> Changes:
     try:
-        document: Mapping[str, Any] = json.loads(output)
-    except (ValueError, RecursionError):
+        document: Mapping[str, Any] = decode_json(output)
+    except ValueError:
         # Without the decoder's message, which may quote the plan.
         raise Refused("terraform show did not print a plan in JSON", remedy="check the binary") from None
     return parse_plan(document)

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from pipecd.json_input import decode_json
 from pipecd.quickstart.simulated_cluster.certificates import Authority
 
 STAGES = Path(__file__).with_name("stages")
@@ -91,7 +92,7 @@ class Cluster:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         with self.open(path, data, method=method, content_type=content_type, timeout=timeout) as response:
             answer = response.read()
-        return json.loads(answer) if answer.startswith(b"{") else answer.decode()
+        return decode_json(answer) if answer.startswith(b"{") else answer.decode()
 
     def open(
         self,

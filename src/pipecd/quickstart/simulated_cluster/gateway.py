@@ -3,12 +3,12 @@
 Called by `__main__`, in a thread, beside the simulated cluster. Weights have no effect, because no pod runs.
 """
 
-import json
 import threading
 from contextlib import suppress
 from typing import Any
 from urllib.error import HTTPError
 
+from pipecd.json_input import decode_json
 from pipecd.quickstart.simulated_cluster.control_plane import Cluster
 
 GROUP = "gateway.networking.k8s.io"
@@ -66,7 +66,7 @@ def accept_routes(cluster: Cluster, stop: threading.Event, namespace: str = "") 
             watch = f"{place}?watch=true&timeoutSeconds={_WATCH_SECONDS}"
             with cluster.open(watch, timeout=2 * _WATCH_SECONDS) as events:
                 for line in events:
-                    event = json.loads(line)
+                    event = decode_json(line)
                     if event["type"] in ("ADDED", "MODIFIED"):
                         _accept(cluster, event["object"])
                     if stop.is_set():

@@ -27,6 +27,7 @@ from pipecd.controlplane.auth.sso.providers import OIDC, GitHub, Identity, Provi
 from pipecd.controlplane.auth.sso.roles import matching_groups, refuse, refuse_without_claim, roles_of
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Unauthenticated
+from pipecd.json_input import decode_json
 
 #: How long a user may take at the provider, in seconds.
 LIFETIME = 600
@@ -218,7 +219,7 @@ class SingleSignOn:
         text = self._cipher.decrypt(cookie[:_MAX_LENGTH])
         if text is None:
             return None
-        fields = json.loads(text)
+        fields = decode_json(text)
         return SignIn(
             cookie_name=name,
             state=fields["state"],

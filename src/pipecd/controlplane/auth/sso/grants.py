@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pipecd.json_input import decode_json
+
 #: Maximum size of a grant, in bytes; a larger one is not stored.
 MAX_SIZE = 32 * 1024
 #: Access tokens are not used in the last seconds before they expire.
@@ -47,7 +49,7 @@ class Grant:
 
     @classmethod
     def from_json(cls, text: str) -> "Grant":
-        return cls(**json.loads(text))
+        return cls(**decode_json(text))
 
 
 #: Stores renewed tokens at once: the provider may have invalidated the earlier ones.

@@ -1,7 +1,6 @@
 """Requests to sign-in providers, limited in time and size. Errors are sentences for the login page."""
 
 import asyncio
-import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from pipecd.clock import Clock, timeout
 from pipecd.config.sso import check_https
 from pipecd.controlplane.auth.sso.grants import GrantEnded
 from pipecd.errors import ConfigError, Temporary
+from pipecd.json_input import decode_json
 
 #: Size of a response, in bytes.
 MAX_SIZE = 1024 * 1024
@@ -65,8 +65,8 @@ class Requests:
         if status >= 500 or status == 429:
             raise Temporary(f"{self.name} cannot process sign-ins now (HTTP {status}); try again in a moment")
         try:
-            body = data.decode("ascii") if is_token else json.loads(data)
-        except (ValueError, RecursionError):
+            body = data.decode("ascii") if is_token else decode_json(data)
+        except ValueError:
             if status != 404:
                 raise Temporary(f"{self.name} sent a response that is not JSON (HTTP {status})") from None
             body = None

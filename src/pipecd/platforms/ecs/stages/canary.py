@@ -3,6 +3,7 @@
 import json
 
 from pipecd.errors import Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.client import Service
@@ -68,6 +69,6 @@ async def find_canary(job: Job) -> str:
     stored = job.work.shared.get(CANARY)
     if stored is None:
         return ""
-    arn = str(json.loads(stored)["taskSetArn"])
+    arn = str(decode_json(stored)["taskSetArn"])
     sets = await job.client.list_task_sets(*job.cluster_and_name)
     return arn if any(task_set.arn == arn for task_set in sets) else ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 
 from pipecd.errors import NotFound, Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Again
 from pipecd.platforms.ecs.balancer import LoadBalancerClient, Rule, connect
 from pipecd.platforms.ecs.config import TargetGroups
@@ -73,7 +74,7 @@ async def _split_rules(
     stored = job.work.saved.get(key)
     if stored is not None:
         with suppress(NotFound):
-            rules = await balancer.reload([Rule(**rule, actions=()) for rule in json.loads(stored)])
+            rules = await balancer.reload([Rule(**rule, actions=()) for rule in decode_json(stored)])
             return [rule for rule in rules if get_weights(rule.actions, primary, canary) is not None]
     rules = [
         rule

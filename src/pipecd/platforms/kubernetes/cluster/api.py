@@ -22,6 +22,7 @@ from pipecd import __version__, tracing
 from pipecd.bounded_body import read_bounded
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.errors import ConfigError, Conflict, PipecdError, Temporary
+from pipecd.json_input import decode_json
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
 from pipecd.platforms.kubernetes.cluster.errors import Expired, Rejected, error_of, read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access
@@ -397,9 +398,9 @@ class ApiClient:
         """The JSON of an answer."""
         try:
             if len(response.body) > _DECODE_IN_THREAD:
-                return await asyncio.to_thread(json.loads, response.body)
-            return json.loads(response.body)
-        except (ValueError, RecursionError) as error:
+                return await asyncio.to_thread(decode_json, response.body)
+            return decode_json(response.body)
+        except ValueError as error:
             raise Temporary(f"{self.name} did not answer with JSON: is it an API server?") from error
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:

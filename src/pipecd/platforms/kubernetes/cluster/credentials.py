@@ -18,6 +18,7 @@ import structlog
 from pipecd import process
 from pipecd.clock import Clock
 from pipecd.errors import ConfigError, PipecdError, Temporary, Unauthenticated
+from pipecd.json_input import decode_json
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, ExecConfig
 from pipecd.platforms.kubernetes.settings import ClientSettings
 from pipecd.printable import printable
@@ -227,7 +228,7 @@ class Credentials:
 def _exec_status(config: ExecConfig, output: bytes) -> dict[str, Any]:
     error = Unauthenticated(f"the exec program {config.command} did not print an ExecCredential")
     try:
-        printed = json.loads(output)
+        printed = decode_json(output)
     except ValueError:
         raise error from None
     status = printed.get("status") if isinstance(printed, dict) else None

@@ -4,7 +4,6 @@ The server's own sentence is kept, because it names the object, the field and th
 the server names fields, and values of fields that it validates.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pipecd.errors import (
     Temporary,
     Unauthenticated,
 )
+from pipecd.json_input import decode_json
 
 #: Of a message of the server, in characters. A strict validation names every unknown field.
 MAX_MESSAGE_LENGTH = 4000
@@ -63,8 +63,8 @@ class Expired(PipecdError):
 def read_status(code: int, body: bytes, retry_after: str | None = None) -> Status:
     """The status in an answer. A proxy in front of the API server may answer with any text instead."""
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        data = decode_json(body)
+    except ValueError:
         data = None
     if not isinstance(data, Mapping) or data.get("kind") != "Status":
         text = body[:200].decode(errors="replace").strip()

@@ -5,7 +5,6 @@ The server sends all existing objects first, as a stream (Kubernetes 1.32), or t
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -15,6 +14,7 @@ from typing import Any
 import structlog
 
 from pipecd.errors import Temporary
+from pipecd.json_input import decode_json
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, Object, accept_metadata
 from pipecd.platforms.kubernetes.cluster.errors import Expired, Rejected, error_of, status_of
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
@@ -189,9 +189,9 @@ class _Follower:
 
     def _read(self, line: bytes) -> Event | None:
         try:
-            data: Any = json.loads(line)
+            data: Any = decode_json(line)
             kind, item = data["type"], data["object"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise Temporary(f"{self._client.name} sent an event that is not JSON") from error
         if kind == "ERROR":
             raise error_of(status_of(item), self._client.name)

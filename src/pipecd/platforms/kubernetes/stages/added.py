@@ -8,6 +8,7 @@ from collections.abc import Set
 from typing import Any
 
 from pipecd.errors import NotFound, PipecdError, Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Work
 from pipecd.platforms.kubernetes.apply import find_live, place
 from pipecd.platforms.kubernetes.cluster.api import Object
@@ -99,7 +100,7 @@ def _was_added(job: Job, live: Object) -> bool:
 async def _load(work: Work[Any]) -> Any:
     """What this deployment added; None if nothing is recorded."""
     try:
-        content = json.loads(await work.storage.load(STORED))
+        content = decode_json(await work.storage.load(STORED))
     except (NotFound, Refused):
         return None
     return content["objects"] if content["deployment"] == work.deployment.id else None

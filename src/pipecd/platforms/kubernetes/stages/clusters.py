@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipecd.errors import ConfigError, NotFound, PipecdError, Refused, Temporary, UserError
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Again, Failed, Source, StageLog, Storage, Work
 from pipecd.platforms.kubernetes.cluster.connection import connect
 from pipecd.platforms.kubernetes.config import StageTargets
@@ -116,7 +117,7 @@ def _targets_named(work: Work[Any], name: str) -> Sequence[Target]:
 
 async def _load_names(work: Work[Any]) -> Sequence[str]:
     try:
-        return [str(name) for name in json.loads(await work.storage.load(STORED))]
+        return [str(name) for name in decode_json(await work.storage.load(STORED))]
     except (NotFound, Refused):
         return ()
 

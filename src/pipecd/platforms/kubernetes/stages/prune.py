@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.kubernetes import order
 from pipecd.platforms.kubernetes.apply import find_live, place
@@ -98,7 +99,7 @@ async def delete(job: Job) -> Step:
     """Delete what `list_once` stored, and wait a while until it is gone. None when it is done."""
     if job.work.saved.get(_LISTED, "0") == "0" or REMAINING in job.work.saved:
         return None
-    content = json.loads(await job.work.storage.load(STORED))
+    content = decode_json(await job.work.storage.load(STORED))
     if content["token"] != job.work.token:
         return Failed(reason="the list of objects to delete is lost", remedy="sync the application again")
     obsolete = [Obsolete(**values) for values in content["obsolete"]]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipecd.errors import NotFound, Place, Refused
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Source, Work
 from pipecd.platforms.kubernetes.hooks import Moment, hooks_at
 from pipecd.platforms.kubernetes.manifest import Manifest, digest
@@ -136,7 +137,7 @@ def _pack(rendering: Rendering) -> bytes:
 
 
 def _unpack(data: bytes) -> Rendering:
-    content = json.loads(zlib.decompressobj().decompress(data, _MAX_SIZE))
+    content = decode_json(zlib.decompressobj().decompress(data, _MAX_SIZE))
     manifests = [Manifest(body, Place(file, line)) for body, file, line in content["manifests"]]
     kinds = content.get("kinds")
     return Rendering(

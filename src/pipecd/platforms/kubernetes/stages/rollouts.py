@@ -4,13 +4,13 @@ They get no traffic by being created, unless the application's service selects t
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
+from pipecd.json_input import decode_json
 from pipecd.model.stage import Again, Done, Outcome, Source, Work
 from pipecd.platforms.kubernetes.checks import check_manifests
 from pipecd.platforms.kubernetes.config import BaselineRolloutOptions, CanaryRolloutOptions, KubernetesApp
@@ -122,7 +122,7 @@ async def _roll_out(
 async def _counts(job: Job, workloads: Sequence[Manifest], asked: str) -> Mapping[str, int]:
     """Determined once, so that a primary variant that scales meanwhile changes nothing."""
     if stored := job.work.saved.get(REPLICAS):
-        return {str(name): int(count) for name, count in json.loads(stored).items()}
+        return {str(name): int(count) for name, count in decode_json(stored).items()}
     live = await live_replicas(job, workloads)
     return {name: count_replicas(asked, current) for name, current in live.items()}
 
