@@ -14,14 +14,16 @@ from pipecd import hcl
 from pipecd.config.application import load
 from pipecd.errors import ConfigError, Place, UserError
 from pipecd.model.deployment import Version, VersionKind
+from pipecd.model.preview import PreviewRequest
 from pipecd.model.stage import Done, Source
 from pipecd.platforms.stage_tables import application_types
 from pipecd.platforms.terraform import binary, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
+from pipecd.platforms.terraform.preview import plan_preview
 from pipecd.platforms.terraform.stages import plan
 from tests.platforms.aws.stage_runner import assert_succeeded
-from tests.platforms.terraform.shop import app_file, data, shop_runner
-from tests.stages.stage_runner import StageRunner
+from tests.platforms.terraform.shop import INSTALLED, app_file, data, shop_runner
+from tests.stages.stage_runner import StageRunner, application, no_providers
 
 MODULES = """
 # module "not_this" { source = "x" }
@@ -176,12 +178,26 @@ async def test_an_invalid_configuration_is_refused_by_the_planner(
     assert error.value.remedy
 
 
+async def unused() -> Source | None:
+    raise AssertionError("the deployed files are not read")
+
+
 async def test_no_terraform_file_is_required_if_no_stage_runs_terraform(tmp_path: Path) -> None:
     file = app_file([{"name": "SCRIPT_RUN", "with": {"run": "true"}}])
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         commit = runner.clone.commit_and_push("Go", {"app/main.tf": None, "app/app.pipecd.yaml": file})
         async with checked_out(runner, commit) as source:
             assert not (await platform.load_desired_state(source)).modules
+            preview = await plan_preview(
+                PreviewRequest(
+                    application=application(runner.deployment),
+                    provider=INSTALLED,
+                    providers=no_providers,
+                    head=source,
+                    running=unused,
+                )
+            )
+    assert preview.no_change and preview.summary == "No stage runs Terraform"
 
 
 async def test_a_backend_configured_by_init_is_checked_after_init(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import fcntl
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
 from pipecd.model.application import Application, GitPath
-from pipecd.model.drift import IgnoredFields
+from pipecd.model.drift import NO_DRIFT, Drift, IgnoredFields
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.resource import Health, Resource, aggregate_health
 from pipecd.model.stage import Done
@@ -59,6 +60,19 @@ MODULES = {
 
 async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resource]:
     """As the agent's loop does, at the head of the branch."""
+    async with _observation(runner, **changes) as request:
+        assert platform.observes
+        return await platform.observes.load(request)
+
+
+async def detect_drift(runner: StageRunner, **changes: Any) -> Drift:
+    async with _observation(runner, **changes) as request:
+        assert platform.compares
+        return await platform.compares.detect(request)
+
+
+@asynccontextmanager
+async def _observation(runner: StageRunner, **changes: Any) -> AsyncIterator[ObservationRequest]:
     head = runner.clone.git("rev-parse", "HEAD")
     async with runner.sources.checkout(runner.deployment.git_path, head) as source:
 
@@ -74,8 +88,7 @@ async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resou
             redact=lambda text: text,
             checkout_head=checkout,
         )
-        assert platform.observes
-        return await platform.observes.load(replace(request, **changes))
+        yield replace(request, **changes)
 
 
 async def sync_application(runner: StageRunner) -> None:
@@ -237,6 +250,7 @@ async def test_a_pipeline_without_terraform_has_no_state_and_starts_no_terraform
 
     async with shop_runner(tmp_path, "no HCL", file=app_file([script])) as runner:
         assert await load_live_state(runner, checkout_head=unexpected_checkout) == []
+        assert await detect_drift(runner, checkout_head=unexpected_checkout) == NO_DRIFT
 
 
 def test_an_invalid_state_is_an_error_without_its_contents() -> None:

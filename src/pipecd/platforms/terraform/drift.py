@@ -11,6 +11,7 @@ from pipecd.model.drift import NO_DRIFT, Drift, IgnoredFields, remove_paths
 from pipecd.model.observation import ObservationRequest
 from pipecd.platforms.terraform.changes import Change, Changes
 from pipecd.platforms.terraform.config import Provider
+from pipecd.platforms.terraform.source import Files
 from pipecd.platforms.terraform.unlocked import unlocked_plan
 
 
@@ -19,6 +20,9 @@ def drift_enabled(provider: Provider | None) -> bool:
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
+    desired: Files = request.desired
+    if not desired.terraform:
+        return NO_DRIFT
     head = await request.checkout_head()
     changes, details = await unlocked_plan(request.application, request.provider, head)
     return to_drift(changes, details, request.ignored)

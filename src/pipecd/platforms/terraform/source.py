@@ -41,7 +41,7 @@ class Files:
 
 def load_desired_state(source: Source) -> Files:
     """Raises ConfigError or Refused, with the place, if Terraform could not run."""
-    if not _runs_terraform(source):
+    if not runs_terraform(source):
         return Files(modules=(), terraform=False)
     blocks = list(_blocks(source))
     var_files(source)
@@ -96,7 +96,7 @@ def input_place(source: Source, *key: str | int) -> Place:
     return parsed.place(plugin if plugin[:3] in parsed.lines and classic[:2] not in parsed.lines else classic)
 
 
-def _runs_terraform(source: Source) -> bool:
+def runs_terraform(source: Source) -> bool:
     """False for a pipeline without Terraform stages, whose directory needs no Terraform configuration."""
     pipeline = source.config.spec.pipeline
     return pipeline is None or any(stage.name.startswith("TERRAFORM_") for stage in pipeline.stages)
