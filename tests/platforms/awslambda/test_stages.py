@@ -5,6 +5,7 @@ guarded by its revision, and calls are refused. In moto, versions share the `Ima
 every changing call, `Cloud.check` checks that no traffic points at a missing version.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,21 @@ async def test_the_first_sync_creates_publishes_and_routes(aws: Emulator, runner
         "pipecd-dev-application": "app-1",
         "pipecd-dev-commit-hash": "commit-v1",
     }
+
+
+async def test_a_misspelled_key_of_the_manifest_is_named_in_the_log(
+    aws: Emulator, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    misspelled = runner.next_deployment(
+        checkout("v2", memmory=256, ephemeralStorage={"sise": 600, "size": 512})
+    )
+    assert_succeeded(await misspelled.run("LAMBDA_SYNC"))
+    ignored = sorted(line for line in misspelled.log.lines if "has no effect" in line)
+    assert len(ignored) == 2, "each once, however often the stage is called"
+    assert re.fullmatch(
+        r".*function\.yaml:\d+: spec\.memmory has no effect: unknown key; did you mean memory\?", ignored[1]
+    )
+    assert "spec.ephemeralStorage.sise has no effect" in ignored[0]
 
 
 async def test_a_sync_updates_what_changed_before_it_moves_the_traffic(

@@ -1,6 +1,6 @@
 """The function manifest (`kind: LambdaFunction`) of a Lambda application.
 
-Fields and limits are PipeCD's. Unknown fields are ignored, as in PipeCD.
+Fields and limits are PipeCD's. Unknown fields are ignored, as in PipeCD, and named in the log of the stage.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipecd.config.decode import decode
-from pipecd.config.document import parse, read_file
+from pipecd.config.decode import decode, keys_without_effect
+from pipecd.config.document import Document, parse, read_file
 from pipecd.errors import ConfigError
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source, Work
@@ -32,6 +32,18 @@ _TIME = (1980, 1, 1, 0, 0, 0)
 
 def load_manifest(source: Source) -> LambdaFunction:
     """The function manifest. Raises ConfigError with file, line and key."""
+    document = _read_manifest(source)
+    return decode(LambdaFunction, document.spec, document, ("spec",))
+
+
+def manifest_keys_without_effect(source: Source) -> Sequence[str]:
+    """A sentence about each key of the manifest that has no effect, such as a misspelled one."""
+    document = _read_manifest(source)
+    keys = keys_without_effect(LambdaFunction, document.spec, document, ("spec",))
+    return [f"{place} has no effect: {reason}" for place, reason in keys]
+
+
+def _read_manifest(source: Source) -> Document:
     name = source.config.spec.input.function_manifest_file
     path = source.directory / name
     file = source.relative(path)
@@ -43,7 +55,7 @@ def load_manifest(source: Source) -> LambdaFunction:
             remedy=f"set kind: {MANIFEST_KIND}",
             place=document.place(("kind",)),
         )
-    return decode(LambdaFunction, document.spec, document, ("spec",))
+    return document
 
 
 def load_if_used(source: Source) -> LambdaFunction | None:

@@ -15,9 +15,10 @@ def rollout_key(function_name: str) -> str:
 
 
 async def canary_rollout(work: Work[BaseModel]) -> Outcome:
-    desired = load_manifest(await work.checkouts.target())
+    source = await work.checkouts.target()
+    desired = load_manifest(source)
     async with connect(work.provider) as client:
-        version = await release(work, client, desired, work.deployment.trigger.commit.hash)
+        version = await release(work, client, desired, source, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):
             return version
         alias = await client.get_alias(desired.name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipecd.errors import AlreadyExists, Refused
-from pipecd.model.stage import Again, Failed, Work
+from pipecd.model.stage import Again, Failed, Source, Work
 from pipecd.platforms import aws
 from pipecd.platforms.awslambda.client import Function, LambdaClient
 from pipecd.platforms.awslambda.function import (
@@ -18,7 +18,7 @@ from pipecd.platforms.awslambda.function import (
     configuration,
     package_type_change,
 )
-from pipecd.platforms.awslambda.source import load_code
+from pipecd.platforms.awslambda.source import load_code, manifest_keys_without_effect
 from pipecd.platforms.awslambda.stages.waiting import VERSION, wait, wait_until_active
 
 #: Stage metadata: the token with which code and configuration were sent.
@@ -28,13 +28,15 @@ POLL_INTERVAL = 2.0
 
 
 async def release(
-    work: Work[Any], client: LambdaClient, desired: LambdaFunction, commit: str
+    work: Work[Any], client: LambdaClient, desired: LambdaFunction, source: Source, commit: str
 ) -> Again | Failed | str:
-    """The published version when it can be called, or the step towards it."""
+    """The published version when it can be called, or the step towards it. `source` contains `desired`."""
     if version := work.saved.get(VERSION):
         return await wait_until_active(work, client, desired.name, version, replace_failed=True) or version
     if step := await apply_manifest(work, client, desired, commit):
         return step
+    for sentence in manifest_keys_without_effect(source):
+        work.log.info(sentence)
     version = await client.publish_version(desired.name, work.token)
     work.log.success(f"Published version {version} of {desired.name}")
     return Again(saved={VERSION: version}, note=f"Published version {version}")

@@ -49,7 +49,8 @@ async def _replace_traffic(work: Work[BaseModel], client: LambdaClient, desired:
     if alias is None:
         unfinished = await apply_manifest(work, client, desired, work.deployment.running_commit)
         return unfinished or Done(note="Restored the function to its state before the deployment")
-    version = await release(work, client, desired, work.deployment.running_commit)
+    source = await work.checkouts.running()
+    version = await release(work, client, desired, source, work.deployment.running_commit)
     if not isinstance(version, str):
         return version
     if step := await route_all(work, client, desired.name, alias, version):

@@ -11,9 +11,10 @@ from pipecd.platforms.awslambda.stages.route import record_original_traffic, rou
 
 
 async def lambda_sync(work: Work[BaseModel]) -> Outcome:
-    desired = load_manifest(await work.checkouts.target())
+    source = await work.checkouts.target()
+    desired = load_manifest(source)
     async with connect(work.provider) as client:
-        version = await release(work, client, desired, work.deployment.trigger.commit.hash)
+        version = await release(work, client, desired, source, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):
             return version
         alias = await client.get_alias(desired.name)
