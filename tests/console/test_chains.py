@@ -50,7 +50,7 @@ async def test_a_chain_and_a_trace_show_their_deployments(user: BrowserUser, w: 
     await page.get_by_role("link", name="Open the chain of shop").click()
     blocks = page.get_by_role("list", name="Blocks").locator("> li")
     await expect(blocks).to_have_count(3)
-    await expect(blocks.nth(1)).to_contain_text("waits for block 0 of the deployment chain: shop (pending")
+    await expect(blocks.nth(1)).to_contain_text("waits for block 1 of the deployment chain: shop (pending")
     await expect(blocks.nth(2)).to_contain_text("No deployment yet")
     await expect(page.get_by_text("Running deployments of its block are cancelled")).to_be_visible()
     report = ReportDeploymentCompletedRequest(
@@ -60,7 +60,7 @@ async def test_a_chain_and_a_trace_show_their_deployments(user: BrowserUser, w: 
     for block in range(3):
         await expect(blocks.nth(block)).to_contain_text("Cancelled")
     await blocks.nth(0).get_by_role("link", name="Cancelled: deployment of shop").click()
-    await expect(page.get_by_role("link", name="Block 0 of a deployment chain")).to_be_visible()
+    await expect(page.get_by_role("link", name="Block 1 of a deployment chain")).to_be_visible()
     await page.get_by_role("link", name="Caused by commit abcdef1").click()
     traces = page.get_by_role("region")
     await expect(traces.filter(has_text="Fix the basket").get_by_role("link", name="shop")).to_be_visible()

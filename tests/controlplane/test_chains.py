@@ -119,7 +119,7 @@ async def test_a_chain_proceeds_block_by_block(plane: ControlPlane, agent: Agent
     assert not (await chain.plannable(1)).plannable
     waiting = (await chain.updated()).blocks[1].nodes[0].deployment_ref
     assert (
-        waiting.status_reason == "waits for block 0 of the deployment chain: first (pending, deployment d0)"
+        waiting.status_reason == "waits for block 1 of the deployment chain: first (pending, deployment d0)"
     )
     await chain.complete("d0", Node.DEPLOYMENT_SUCCESS)
     assert (await chain.updated()).status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING
@@ -330,10 +330,10 @@ async def test_a_failure_cancels_the_deployments_of_its_block_if_configured(
     else:
         (cancel,) = cancels
         assert (cancel.deployment_id, cancel.commander) == ("running", "the deployment chain")
-        assert cancel.cancel_deployment.comment == "failing in block 1 did not succeed"
+        assert cancel.cancel_deployment.comment == "failing in block 2 did not succeed"
     pending = await chain.plannable(1)
-    assert pending.cancel_reason == "another deployment of block 1 of the deployment chain did not succeed"
-    assert (await chain.plannable(2)).cancel_reason == "block 1 of the deployment chain failed"
+    assert pending.cancel_reason == "another deployment of block 2 of the deployment chain did not succeed"
+    assert (await chain.plannable(2)).cancel_reason == "block 2 of the deployment chain failed"
 
 
 Queued = tuple[str, int]

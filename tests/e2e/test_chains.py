@@ -37,7 +37,7 @@ async def check_refusal(w: World) -> None:
         assert deployment.status == DeploymentStatus.DEPLOYMENT_SUCCESS, deployment.status_reason
     cancelled = await w.wait_for_deployment(ids["last"])
     assert cancelled.status == DeploymentStatus.DEPLOYMENT_CANCELLED
-    assert "block 2 of the deployment chain was cancelled" in cancelled.status_reason
+    assert "block 3 of the deployment chain was cancelled" in cancelled.status_reason
     assert not await w.deployments(ids["refuses"])
     record = await ended_chain(w, "first")
     assert record.status == ChainStatus.DEPLOYMENT_CHAIN_CANCELLED
@@ -64,7 +64,7 @@ async def check_failure(w: World, running: Path) -> None:
     await add_applications(w, {"starter": file("starter", trigger={}, postSync={"chain": chain})})
     cancelled = await w.wait_for_deployment(ids["runs"])
     assert cancelled.status == DeploymentStatus.DEPLOYMENT_CANCELLED
-    reason = "Cancelled by the deployment chain during stage SCRIPT_RUN: fails in block 1 did not succeed"
+    reason = "Cancelled by the deployment chain during stage SCRIPT_RUN: fails in block 2 did not succeed"
     assert cancelled.status_reason.startswith(reason)
     assert not running.exists()
     record = await ended_chain(w, "starter")

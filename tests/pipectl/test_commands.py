@@ -303,7 +303,7 @@ async def test_chains_and_traces_are_listed_and_shown(
     status = DeploymentStatus.DEPLOYMENT_SUCCESS
     ref = ChainDeploymentRef(deployment_id=f"{1:08}-0000-4000-8000-000000000000", status=status)
     waiting = ChainDeploymentRef(
-        deployment_id="d2", status=DeploymentStatus.DEPLOYMENT_PENDING, status_reason="waits for block 0"
+        deployment_id="d2", status=DeploymentStatus.DEPLOYMENT_PENDING, status_reason="waits for block 1"
     )
     blocks: Sequence[tuple[ChainBlockStatus.ValueType, Sequence[tuple[str, ChainDeploymentRef | None]]]] = [
         (ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS, [("shop", ref)]),
@@ -352,8 +352,8 @@ async def test_chains_and_traces_are_listed_and_shown(
     lines = [re.split(r" {2,}", line.strip()) for line in shown.out.splitlines()]
     assert ["On failure", "cancel"] in lines
     assert lines[-3:] == [
-        ["0 SUCCESS", "shop", "SUCCESS", ref.deployment_id],
-        ["1 PENDING", "api", "PENDING", "d2", "waits for block 0"],
+        ["1 SUCCESS", "shop", "SUCCESS", ref.deployment_id],
+        ["2 PENDING", "api", "PENDING", "d2", "waits for block 1"],
         ["web", "no deployment yet"],
     ]
     as_json = json.loads((await pipectl("chain", "get", f"--chain-id={chain.id}", "-o", "json")).out)

@@ -109,7 +109,7 @@ def _details(chain: DeploymentChain, output: Output) -> View:
             node.application_ref.application_name,
             *_deployment(node, output),
         )
-        for number, block in enumerate(chain.blocks)
+        for number, block in enumerate(chain.blocks, start=1)
         for index, node in enumerate(block.nodes)
     ]
     nodes = table(("BLOCK", "APPLICATION", "STATUS", "DEPLOYMENT", "REASON"), rows)

@@ -38,7 +38,7 @@ export function ChainColumns({ chain }: { chain: DeploymentChain }) {
         <li key={index} className={classes.column}>
           <div className={classes.heading}>
             <Title order={2} size="h6">
-              Block {index}
+              Block {index + 1}
             </Title>
             <StatusBadge status={chainBlockStatusDisplay(block.status)} size={13} />
           </div>

@@ -275,7 +275,7 @@ function Details({ deployment }: { deployment: Deployment }) {
             "Chain",
             deployment.deploymentChainId && (
               <Anchor key="chain" component={Link} to={`/chains/${deployment.deploymentChainId}`} inherit>
-                Block {deployment.deploymentChainBlockIndex} of a deployment chain
+                Block {deployment.deploymentChainBlockIndex + 1} of a deployment chain
               </Anchor>
             ),
           ],

@@ -32,7 +32,7 @@ def find_cancelled_siblings(chain: DeploymentChain) -> Mapping[str, str]:
         return {}
     return {
         node.deployment_ref.deployment_id: f"{_failed(block.nodes)} in block {number} did not succeed"
-        for number, block in enumerate(chain.blocks)
+        for number, block in enumerate(chain.blocks, start=1)
         if block.status in ENDED_EARLY
         for node in block.nodes
         if node.deployment_ref.deployment_id and DeploymentStatus(node.deployment_ref.status) in _CANCELLABLE

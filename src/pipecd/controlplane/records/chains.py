@@ -131,10 +131,13 @@ def build_node(application: Application) -> ChainNode:
 
 
 def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlannableResponse:
-    """Whether a deployment of block `index` may be planned now, must wait, or must be cancelled."""
+    """Whether a deployment of block `index` may be planned now, must wait, or must be cancelled.
+
+    People count blocks from 1, so the reasons do.
+    """
     if index >= len(chain.blocks):
         raise Refused(f"chain {chain.id} has no block {index}")
-    for number, block in enumerate(chain.blocks[:index]):
+    for number, block in enumerate(chain.blocks[:index], start=1):
         if block.status in ENDED_EARLY:
             failed = block.status == ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE
             word = "failed" if failed else "was cancelled"
@@ -142,11 +145,11 @@ def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlan
                 cancel=True, cancel_reason=f"block {number} of the deployment chain {word}"
             )
     if chain.blocks[index].status in ENDED_EARLY:
-        reason = f"another deployment of block {index} of the deployment chain did not succeed"
+        reason = f"another deployment of block {index + 1} of the deployment chain did not succeed"
         return InChainDeploymentPlannableResponse(cancel=True, cancel_reason=reason)
     if chain.blocks[index].status in _FINAL:
         return InChainDeploymentPlannableResponse(
-            cancel=True, cancel_reason=f"block {index} of the deployment chain has already finished"
+            cancel=True, cancel_reason=f"block {index + 1} of the deployment chain has already finished"
         )
     succeeded = ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS
     plannable = index == 0 or chain.blocks[index - 1].status == succeeded
@@ -155,7 +158,7 @@ def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlan
 
 def describe_wait(chain: DeploymentChain, index: int) -> str:
     """What block `index` waits for: the first block before it that has not finished. Empty if for nothing."""
-    for number, block in enumerate(chain.blocks[:index]):
+    for number, block in enumerate(chain.blocks[:index], start=1):
         if block.status in _FINAL:
             continue
         open_nodes = [
