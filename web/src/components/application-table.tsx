@@ -2,7 +2,6 @@
 
 import { Table } from "@mantine/core";
 import { type Dispatch, memo, type SetStateAction, useCallback } from "react";
-import { Link } from "react-router";
 
 import { lastDeploymentFailed } from "../attention";
 import {
@@ -19,6 +18,7 @@ import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { CommitLine } from "./commit";
 import { Labels } from "./labels";
 import { RowCheckbox } from "./row-checkbox";
+import { RowLink } from "./row-link";
 import { StatusBadge, StatusIcon } from "./status";
 import classes from "./table.module.css";
 import { RelativeTime } from "./time";
@@ -105,9 +105,9 @@ const Row = memo(function Row({ application, waiting, piped, selected, toggle }:
         <StatusBadge status={waiting ? WAITING_FOR_APPROVAL : syncStatusDisplay(displayedSyncStatus(application))} />
       </td>
       <td>
-        <Link to={`/applications/${application.id}`} className={classes.name}>
+        <RowLink to={`/applications/${application.id}`} className={classes.name}>
           {application.name}
-        </Link>
+        </RowLink>
         {application.disabled && (
           <span className={classes.note}> disabled</span>
         )}
@@ -136,10 +136,10 @@ function LastDeployment({ application, waiting }: Pick<RowProps, "application" |
   const last = application.mostRecentlyTriggeredDeployment ?? application.mostRecentlySuccessfulDeployment;
   if (!last) return <span className="faint">–</span>;
   return (
-    <Link to={`/deployments/${last.deploymentId}`} className={classes.last}>
+    <RowLink to={`/deployments/${last.deploymentId}`} className={classes.last}>
       <StatusIcon status={lastDeploymentDisplay(application, waiting)} size={15} />
       <RelativeTime at={last.completedAt || last.startedAt} />
-    </Link>
+    </RowLink>
   );
 }
 

@@ -1,8 +1,7 @@
 // The list of deployments, newest first: status, commit, progress and duration. Deployments of one push are one row.
 
 import { Text, UnstyledButton } from "@mantine/core";
-import { useState } from "react";
-import { Link } from "react-router";
+import { memo, useState } from "react";
 
 import { arrange, type CommitGroup, durationOf, isGroup, longestDuration } from "../deployment-groups";
 import { deploymentDisplay, isDeploymentCompleted, type StatusDisplay } from "../display-names";
@@ -16,6 +15,7 @@ import { formatDuration } from "../time";
 import { CommitHash } from "./commit";
 import classes from "./deployment-list.module.css";
 import { PipelineDots } from "./pipeline-dots";
+import { RowLink } from "./row-link";
 import { StatusBadge } from "./status";
 import { RelativeTime, useNow } from "./time";
 
@@ -119,7 +119,8 @@ interface RowProps {
   singleApplication?: boolean;
 }
 
-function Row({ deployment, longest, singleApplication = false }: RowProps) {
+/** Rendered only if its deployment changed. */
+const Row = memo(function Row({ deployment, longest, singleApplication = false }: RowProps) {
   const completed = isDeploymentCompleted(deployment.status);
   const commit = deployment.trigger?.commit;
   const display = deploymentDisplay(deployment);
@@ -132,9 +133,9 @@ function Row({ deployment, longest, singleApplication = false }: RowProps) {
         <StatusBadge status={display} />
       </span>
       <span className={classes.summary}>
-        <Link to={`/deployments/${deployment.id}`} className={classes.name} title={deployment.summary}>
+        <RowLink to={`/deployments/${deployment.id}`} className={classes.name} title={deployment.summary}>
           {singleApplication ? message || deployment.id : deployment.applicationName}
-        </Link>
+        </RowLink>
         <span className={classes.note} title={note}>
           {commit && <CommitHash hash={commit.hash} url={commit.url} />} {note}
         </span>
@@ -154,7 +155,7 @@ function Row({ deployment, longest, singleApplication = false }: RowProps) {
       )}
     </li>
   );
-}
+});
 
 const authorName = (author = ""): string => author.replace(/ <.*/, "");
 

@@ -1,7 +1,6 @@
 // The labels of an application or deployment. Each links to a list filtered by the label.
 
-import { Link } from "react-router";
-
+import { RowLink } from "./row-link";
 import classes from "./labels.module.css";
 
 interface LabelsProps {
@@ -16,7 +15,7 @@ export function Labels({ labels, list = "/applications" }: LabelsProps) {
   return (
     <div className={classes.labels}>
       {pairs.map(([name, value]) => (
-        <Link
+        <RowLink
           key={name}
           to={`${list}?label=${encodeURIComponent(`${name}:${value}`)}`}
           className={classes.label}
@@ -24,7 +23,7 @@ export function Labels({ labels, list = "/applications" }: LabelsProps) {
           aria-label={`Filter by label ${name}:${value}`}
         >
           {name}:{value}
-        </Link>
+        </RowLink>
       ))}
     </div>
   );

@@ -23,6 +23,7 @@ import { ErrorAlert } from "./error-alert";
 import { ForbiddenPage } from "./forbidden-page";
 import { LeftOutParams } from "./left-out-params";
 import { Logo } from "./logo";
+import { RowLinks } from "./row-link";
 import { setTitleCount } from "../title";
 import { InboxLink } from "./inbox-link";
 import { ThemeMenu } from "./theme-menu";
@@ -153,7 +154,9 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
           <OutOfDateAlert />
           <LeftOutParams />
           <Suspense fallback={<Loading />}>
-            {forbidden ? <ForbiddenPage page={forbidden} projectId={me.projectId} /> : <Outlet />}
+            <RowLinks>
+              {forbidden ? <ForbiddenPage page={forbidden} projectId={me.projectId} /> : <Outlet />}
+            </RowLinks>
           </Suspense>
         </AppShell.Main>
       </AppShell>
