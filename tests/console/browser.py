@@ -41,7 +41,7 @@ class BrowserUser:
         await self.page.get_by_label("Project").fill(project)
         await self.page.get_by_role("textbox", name="User").fill(USER)
         await self.page.locator("input[type=password]").fill(password)
-        await self.page.get_by_role("button", name="Log in").click()
+        await self.page.get_by_role("button", name="Sign in").click()
 
 
 def find_chromium() -> str:

@@ -34,9 +34,9 @@ async def test_login_shows_errors_and_redirects_to_the_requested_page(browser: B
         await user.sign_in()
         await expect(user.page.get_by_role("heading", name="Pipeds", level=1)).to_be_visible()
         await user.page.get_by_role("button", name="Signed in as").click()
-        await user.page.get_by_role("menuitem", name="Log out").click()
+        await user.page.get_by_role("menuitem", name="Sign out").click()
         await expect(user.page).to_have_url(re.compile("/login"))
-        await expect(user.page.get_by_role("status")).to_have_text("You are logged out.")
+        await expect(user.page.get_by_role("status")).to_have_text("You are signed out.")
         await user.go("/pipeds")
         await expect(user.page).to_have_url(re.compile("/login"))
 

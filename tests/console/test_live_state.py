@@ -109,10 +109,10 @@ async def test_drift_is_shown_line_by_line(user: BrowserUser, w: World, agent: C
     sync_status = page.get_by_role("region", name="Sync status", exact=True)
     await user.go(f"/applications/{shop}")
     await report_sync_state(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
-    await expect(sync_status).to_contain_text("Synced")
+    await expect(sync_status).to_contain_text("What runs is what Git describes")
     diff = "1 difference from Git\n\n--- running\n+++ Git\n- memorySize: 128\n+ memorySize: 256\n  timeout: 3"
     await report_sync_state(agent, shop, ApplicationSyncStatus.OUT_OF_SYNC, "1 difference from Git", diff)
-    await expect(sync_status).to_contain_text("Out of sync")
+    await expect(page.get_by_role("main")).to_contain_text("Out of sync")
     running, git, same = (
         sync_status.locator(".cm-deletedLine, .cm-line").filter(has_text=line)
         for line in ("memorySize: 128", "memorySize: 256", "timeout: 3")
@@ -128,7 +128,7 @@ async def test_drift_is_shown_line_by_line(user: BrowserUser, w: World, agent: C
 
     await eventually(sides_differ)
     await report_sync_state(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
-    await expect(sync_status).to_contain_text("Synced")
+    await expect(sync_status).to_contain_text("What runs is what Git describes")
     await expect(git).to_have_count(0)
 
 

@@ -66,7 +66,7 @@ async def test_single_sign_on_in_a_browser(browser: Browser, tmp_path: Path) -> 
             await page.get_by_label("Project").fill(TEAM)
             await page.get_by_role("textbox", name="User").fill(USER)
             await page.locator("input[type=password]").fill(PASSWORD)
-            await page.get_by_role("button", name="Log in").click()
+            await page.get_by_role("button", name="Sign in").click()
             await expect(page.get_by_role("link", name="Audit log")).to_be_visible()
             await page.get_by_role("button", name="Set up").click()
             dialog = page.get_by_role("dialog", name="Single sign-on")

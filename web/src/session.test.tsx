@@ -30,7 +30,7 @@ async function open(plane: ControlPlane, path: string): Promise<OpenConsole> {
   return page;
 }
 
-const ENDED = "Your session has ended. Log in to continue where you were.";
+const ENDED = "Your session has ended. Sign in to continue where you were.";
 
 test("a session that was ended elsewhere leaves the document, and the login page says so", async () => {
   const plane = new ControlPlane();
@@ -109,26 +109,26 @@ test("another user who is noticed by a reload of the current one leaves the docu
   await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
 });
 
-const logOut = async () => {
+const signOut = async () => {
   fireEvent.click(screen.getByRole("button", { name: "Signed in as ada" }));
-  fireEvent.click(await screen.findByRole("menuitem", { name: "Log out" }));
+  fireEvent.click(await screen.findByRole("menuitem", { name: "Sign out" }));
 };
 
-function answerLogOut(answer: () => Promise<Response>): void {
+function answerSignOut(answer: () => Promise<Response>): void {
   const forward = fetch;
   vi.stubGlobal("fetch", (url: string, init: RequestInit) => (url === "/auth/logout" ? answer() : forward(url, init)));
 }
 
 test("logging out leaves the document, and a failure says that the session has not ended", async () => {
   const { navigation } = await open(new ControlPlane(), "/chains");
-  answerLogOut(() => Promise.reject(new TypeError("no network")));
-  await logOut();
-  await screen.findByText(/You are still logged in/);
+  answerSignOut(() => Promise.reject(new TypeError("no network")));
+  await signOut();
+  await screen.findByText(/You are still signed in/);
   expect(navigation.reload).not.toHaveBeenCalled();
-  answerLogOut(() => Promise.resolve(new Response()));
-  await logOut();
+  answerSignOut(() => Promise.resolve(new Response()));
+  await signOut();
   await waitFor(() => expect(navigation.reload).toHaveBeenCalledOnce());
-  expect(sessionNotice()).toBe("You are logged out.");
+  expect(sessionNotice()).toBe("You are signed out.");
 });
 
 test("logging out leaves the documents of other tabs", async () => {
@@ -136,7 +136,7 @@ test("logging out leaves the documents of other tabs", async () => {
   const other = await open(plane, "/traces");
   cleanup();
   await open(plane, "/chains");
-  answerLogOut(() => Promise.resolve(new Response()));
-  await logOut();
+  answerSignOut(() => Promise.resolve(new Response()));
+  await signOut();
   await waitFor(() => expect(other.navigation.reload).toHaveBeenCalledOnce());
 });

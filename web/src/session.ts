@@ -15,8 +15,8 @@ const CHANNEL = "pipecd.session";
 const NOTICE = "pipecd.session-notice";
 
 const NOTICES = {
-  "signed-out": "You are logged out.",
-  ended: "Your session has ended. Log in to continue where you were.",
+  "signed-out": "You are signed out.",
+  ended: "Your session has ended. Sign in to continue where you were.",
 } as const;
 
 /** What a tab says to the others. */

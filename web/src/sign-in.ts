@@ -36,10 +36,10 @@ export async function signOut(): Promise<string> {
   try {
     response = await fetch("/auth/logout", { method: "POST", redirect: "manual" });
   } catch {
-    return "The control plane does not answer. You are still logged in.";
+    return "The control plane does not answer. You are still signed in.";
   }
   if (response.type === "opaqueredirect" || response.ok) return "";
-  return `The control plane could not end the session (HTTP ${response.status}). You are still logged in.`;
+  return `The control plane could not end the session (HTTP ${response.status}). You are still signed in.`;
 }
 
 /** The provider of single sign-on of a project. */

@@ -100,7 +100,7 @@ function WhoCanHelp() {
     <Text inherit mt="xs">
       An administrator of the project{project && ` ${project}`} can change your roles. If it belongs to another project,{" "}
       <Anchor component={Link} to={`/login?next=${encodeURIComponent(pathname + search + hash)}`} inherit>
-        log in to that project
+        sign in to that project
       </Anchor>
       .
     </Text>

@@ -1,15 +1,13 @@
-// The sync status of an application, with its reason.
+// Why an application has its sync status, which is beside its name.
 
 import { Alert, Group, Stack, Text } from "@mantine/core";
 import { IconPlayerPause } from "../icons";
 
-import { syncStatusDisplay } from "../display-names";
 import { DriftView } from "../features/drift/drift-view";
 import type { Application } from "../schema/model/application_pb";
 import { ApplicationSyncStatus as Status } from "../schema/model/application_pb";
 import { displayedSyncStatus } from "./application-table";
 import { ConfigErrors } from "./config-errors";
-import { StatusBadge } from "./status";
 import { RelativeTime } from "./time";
 
 const DESCRIPTIONS: Record<Status, string> = {
@@ -32,7 +30,6 @@ export function SyncState({ application }: { application: Application }) {
         </Alert>
       )}
       <Group gap="sm">
-        <StatusBadge status={syncStatusDisplay(status)} />
         <Text size="sm">{state?.shortReason && !invalidConfig ? state.shortReason : DESCRIPTIONS[status]}</Text>
         {state && state.timestamp > 0n && (
           <Text size="xs" className="faint">

@@ -1,4 +1,4 @@
-// The signed-in user, and the logout button.
+// The signed-in user, and the button that signs out.
 
 import { Avatar, Menu, UnstyledButton, VisuallyHidden } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
@@ -13,9 +13,9 @@ import { useSession } from "../session";
 export function UserMenu({ me }: { me: GetMeResponse }) {
   const [opened, setOpened] = useState(false);
   const session = useSession();
-  const logOut = async () => {
+  const signOut = async () => {
     const problem = await session.signOut();
-    if (problem) notifications.show({ title: "Log out", message: problem, color: "red", autoClose: false });
+    if (problem) notifications.show({ title: "Sign out", message: problem, color: "red", autoClose: false });
   };
   return (
     <>
@@ -44,8 +44,8 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
           <Menu.Item component={Link} to="/sessions" leftSection={<IconBrowser size={16} aria-hidden />}>
             Sessions
           </Menu.Item>
-          <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void logOut()}>
-            Log out
+          <Menu.Item leftSection={<IconLogout size={16} aria-hidden />} onClick={() => void signOut()}>
+            Sign out
           </Menu.Item>
         </Menu.Dropdown>
       </Menu>

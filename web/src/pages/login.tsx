@@ -41,7 +41,7 @@ export function LoginPage() {
   }, []);
 
   useEffect(() => {
-    document.title = "Log in · PipeCD";
+    document.title = "Sign in · PipeCD";
   }, []);
 
   async function submit(event: FormEvent<HTMLFormElement>) {
@@ -77,7 +77,7 @@ export function LoginPage() {
         <Group justify="center" gap="sm">
           <Logo size={36} />
           <Title order={1} size="h2">
-            Log in to PipeCD
+            Sign in to PipeCD
           </Title>
         </Group>
         <form className="panel" onSubmit={(event) => void submit(event)} aria-busy={submitting}>
@@ -126,7 +126,7 @@ export function LoginPage() {
             />
             <PasswordInput label="Password" name="password" required autoComplete="current-password" />
             <Button type="submit" variant={provider ? "default" : "filled"} loading={submitting} fullWidth>
-              Log in
+              Sign in
             </Button>
           </Stack>
         </form>
