@@ -7,42 +7,32 @@ import type { Notice } from "./notices";
 /** `unsupported`: the browser has none, or the page was not loaded over HTTPS. */
 export type Permission = NotificationPermission | "unsupported";
 
-function readPermission(): Permission {
+export function currentPermission(): Permission {
   return "Notification" in window && window.isSecureContext ? Notification.permission : "unsupported";
 }
 
 const listeners = new Set<() => void>();
-/** As last read: Chromium's page waits for another process to read it, and every navigation renders what uses it. */
-let lastRead: Permission | undefined;
-
-function readAgain(): void {
-  lastRead = readPermission();
-  for (const listener of listeners) listener();
-}
 
 /** Follows changes by `requestPermission`, and those that a user makes in the browser's settings. */
 export function usePermission(): Permission {
-  return useSyncExternalStore(subscribe, () => (lastRead ??= readPermission()));
+  return useSyncExternalStore(subscribe, currentPermission);
 }
 
 function subscribe(listener: () => void): () => void {
-  // The user may have changed the browser's settings meanwhile.
-  if (listeners.size === 0) {
-    lastRead = readPermission();
-    window.addEventListener("focus", readAgain);
-  }
   listeners.add(listener);
+  // The user may have changed the browser's settings meanwhile.
+  window.addEventListener("focus", listener);
   return () => {
     listeners.delete(listener);
-    if (listeners.size === 0) window.removeEventListener("focus", readAgain);
+    window.removeEventListener("focus", listener);
   };
 }
 
 /** Asks the user. Only after a click: browsers ignore or block other requests. */
 export async function requestPermission(): Promise<Permission> {
-  if (readPermission() === "unsupported") return "unsupported";
+  if (currentPermission() === "unsupported") return "unsupported";
   const permission = await Notification.requestPermission();
-  readAgain();
+  for (const listener of listeners) listener();
   return permission;
 }
 
