@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    ConsoleMessage,
+    Page,
+    async_playwright,
+    expect,
+)
 
 from pipecd.controlplane.auth.sessions import COOKIE, Session
 from pipecd.controlplane.http.console import BUILT_CONSOLE
@@ -18,6 +26,10 @@ from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER, ControlPl
 #: How long an element may take to appear on a busy machine, in milliseconds.
 TIMEOUT_MS = 60_000
 expect.set_options(timeout=TIMEOUT_MS)
+#: Options of Chromium that save CPU time and do not change what a page shows. All pages of a context share
+#: one process, and scripts are not optimized: that costs more than it gains in the seconds a page is shown.
+ECONOMICAL = ("--process-per-site", "--js-flags=--no-opt,--no-maglev")
+HEIGHT = 860
 
 
 @dataclass
@@ -56,11 +68,12 @@ def find_chromium() -> str:
 
 
 @asynccontextmanager
-async def launch_browser() -> AsyncIterator[Browser]:
+async def launch_browser(*options: str) -> AsyncIterator[Browser]:
+    """`options` are Chromium's."""
     assert (BUILT_CONSOLE / "index.html").is_file(), "the console is not built: run `make console`"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=find_chromium(), args=["--no-sandbox"], timeout=2 * TIMEOUT_MS
+            executable_path=find_chromium(), args=["--no-sandbox", *options], timeout=2 * TIMEOUT_MS
         )
         try:
             yield browser
@@ -76,19 +89,69 @@ def console_errors(message: ConsoleMessage) -> list[str]:
 
 
 @asynccontextmanager
-async def open_console(
-    browser: Browser, base: str, width: int = 1280, *, reduced_motion: bool = False
-) -> AsyncIterator[BrowserUser]:
-    context = await browser.new_context(
-        viewport={"width": width, "height": 860}, reduced_motion="reduce" if reduced_motion else None
-    )
-    context.set_default_timeout(TIMEOUT_MS)
-    page = await context.new_page()
+async def _user_of(page: Page, base: str) -> AsyncIterator[BrowserUser]:
+    """Fails if the page has reported an error."""
     user = BrowserUser(page, base)
     page.on("pageerror", lambda error: user.errors.append(str(error)))
     page.on("console", lambda message: user.errors.extend(console_errors(message)))
+    yield user
+    assert not user.errors, "\n".join(user.errors)
+
+
+@asynccontextmanager
+async def open_console(browser: Browser, base: str) -> AsyncIterator[BrowserUser]:
+    """In a browser context of its own, for a second user, or a test that changes the context itself."""
+    context = await browser.new_context(viewport={"width": 1280, "height": HEIGHT})
+    context.set_default_timeout(TIMEOUT_MS)
     try:
-        yield user
-        assert not user.errors, "\n".join(user.errors)
+        async with _user_of(await context.new_page(), base) as user:
+            yield user
     finally:
         await context.close()
+
+
+@dataclass(frozen=True)
+class SharedContext:
+    """A browser context for one user after another, and its renderer process.
+
+    What Chromium has loaded and compiled is kept: files of the console, whose names have a hash of their
+    contents. All else that a user may leave is removed.
+    """
+
+    _context: BrowserContext
+    #: A page without scripts. The process ends with its last page.
+    _keeper: Page
+    _chromium: CDPSession
+
+    @classmethod
+    @asynccontextmanager
+    async def create(cls, browser: Browser) -> AsyncIterator["SharedContext"]:
+        context = await browser.new_context(viewport={"width": 1280, "height": HEIGHT})
+        context.set_default_timeout(TIMEOUT_MS)
+        try:
+            keeper = await context.new_page()
+            yield cls(context, keeper, await context.new_cdp_session(keeper))
+        finally:
+            await context.close()
+
+    @asynccontextmanager
+    async def open(self, base: str) -> AsyncIterator[BrowserUser]:
+        if not self._keeper.url.startswith(f"{base}/"):
+            await self._keeper.goto(f"{base}/favicon.svg")
+        page = await self._context.new_page()
+        try:
+            async with _user_of(page, base) as user:
+                yield user
+        finally:
+            await self._remove_traces(base)
+
+    async def _remove_traces(self, base: str) -> None:
+        for page in self._context.pages:
+            if page != self._keeper:
+                await page.close()
+        await self._context.unroute_all()
+        await self._context.set_offline(False)
+        await self._context.clear_permissions()
+        await self._context.clear_cookies()
+        everything = {"origin": base, "storageTypes": "all"}
+        await self._chromium.send("Storage.clearDataForOrigin", everything)

@@ -1,19 +1,21 @@
 """A control plane, and a browser user signed in to its console.
 
 All tests of a worker share one browser, whose start takes as much CPU time as a short test, and therefore its
-event loop. Each test has its own browser context: cookies, storage and cache.
+event loop. They also share its process for pages, and the port of the control plane, since Chromium keeps
+compiled scripts by address. See decision 96.
 """
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser
 
 from pipecd.client import Client, PipedToken, Transport, connect
-from tests.console.browser import BrowserUser, launch_browser, open_console
+from tests.console.browser import ECONOMICAL, BrowserUser, SharedContext, launch_browser
 from tests.controlplane.server_fixture import PROJECT, Console
 from tests.world import World, world
 
@@ -29,13 +31,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    async with launch_browser() as browser:
+    async with launch_browser(*ECONOMICAL) as browser:
         yield browser
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_context(browser: Browser) -> AsyncIterator[SharedContext]:
+    async with SharedContext.create(browser) as context:
+        yield context
+
+
+@pytest.fixture(scope="session")
+def console_port() -> Iterator[int]:
+    """A port for the console, of one control plane after another.
+
+    Linux lets two sockets bind the same address as long as only one of them listens; while this one is bound,
+    no other program gets the port.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def w(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as running:
+async def w(tmp_path: Path, console_port: int) -> AsyncIterator[World]:
+    async with world(tmp_path, ports=(0, console_port)) as running:
         yield running
 
 
@@ -60,10 +81,14 @@ async def _session_of_its_own(w: World) -> list[Any]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def user(browser: Browser, w: World) -> AsyncIterator[BrowserUser]:
-    """A signed-in user on the application list."""
-    async with open_console(browser, w.plane.url) as user:
-        await user.page.context.add_cookies(await _session_of_its_own(w))
-        await user.go("/")
-        await expect(user.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
-        yield user
+async def guest(shared_context: SharedContext, w: World) -> AsyncIterator[BrowserUser]:
+    """A user who is not signed in, before the first page."""
+    async with shared_context.open(w.plane.url) as guest:
+        yield guest
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def user(guest: BrowserUser, w: World) -> BrowserUser:
+    """A signed-in user, before the first page."""
+    await guest.page.context.add_cookies(await _session_of_its_own(w))
+    return guest

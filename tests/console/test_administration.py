@@ -3,14 +3,14 @@
 import re
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
 from tests.actors import TESTER
 from tests.console.axe import expect_no_findings
-from tests.console.browser import BrowserUser, open_console
+from tests.console.browser import BrowserUser
 from tests.controlplane.server_fixture import PASSWORD_HASH, USER
 from tests.world import World, pipeline
 
@@ -71,7 +71,7 @@ async def test_an_agents_key_is_rotated(user: BrowserUser, w: World) -> None:
         response = await w.console.call("GetPiped", piped_id=w.piped_id)
         return len(response.piped.keys)
 
-    await page.get_by_role("link", name="Pipeds").click()
+    await user.go("/pipeds")
     await select_action("Add key")
     await page.get_by_role("dialog").get_by_role("button", name="Create key").click()
     key_dialog = page.get_by_role("dialog", name="Key for home", exact=True)
@@ -94,7 +94,7 @@ async def test_an_agents_key_is_rotated(user: BrowserUser, w: World) -> None:
 
 async def test_an_api_key_is_created_and_disabled(user: BrowserUser, w: World) -> None:
     page = user.page
-    await page.get_by_role("link", name="API keys").click()
+    await user.go("/api-keys")
     await page.get_by_role("button", name="Create key").first.click()
     await page.get_by_role("dialog").get_by_label("Name").fill("ci")
     await page.get_by_role("dialog").get_by_label("Valid for").select_option("90 days")
@@ -112,51 +112,50 @@ async def test_an_api_key_is_created_and_disabled(user: BrowserUser, w: World) -
     assert response.keys[0].expires_at - response.keys[0].created_at == 90 * 24 * 3600
 
 
-async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Browser, w: World) -> None:
+async def test_receivers_of_a_project_are_added_changed_and_tested(guest: BrowserUser, w: World) -> None:
     admin = ProjectStaticUser(username=USER, password_hash=PASSWORD_HASH)
     store = w.plane.server.services.store
     await store.create(Project(id="team", desc="The team", static_admin=admin), by=TESTER)
     await store.create(Piped(id="piped-of-team", name="home", project_id="team"), by=TESTER)
-    async with open_console(browser, w.plane.url) as user:
-        page = user.page
-        await user.go("/settings")
-        await user.sign_in(project="team")
-        section = page.get_by_role("region", name="Notifications")
-        await expect(section).to_contain_text("The project has no receivers")
-        await section.get_by_role("button", name="Add receiver").click()
-        dialog = page.get_by_role("dialog", name="Add receiver")
-        add = dialog.get_by_role("button", name="Add", exact=True)
-        await expect(add).to_be_disabled()
-        await dialog.get_by_label("Name", exact=False).first.fill("on-call")
-        for type_ in ("Slack", "E-mail", "Webhook"):
-            await dialog.get_by_text(type_, exact=True).click()
-            await expect(dialog.get_by_role("radio", name=type_)).to_be_checked()
-            # The component library's dialogs have a `<header>`, which axe takes for that of the page.
-            await expect_no_findings(page, within="[role=dialog]", ignored=["landmark-no-duplicate-banner"])
-        await dialog.get_by_label("URL").fill("http://127.0.0.1:1/secret-path")
-        await add.click()
-        item = section.get_by_role("listitem").filter(has_text="on-call")
-        await expect(item).to_contain_text("Webhook · 127.0.0.1")
-        await item.get_by_role("button", name="Send test message to on-call").click()
-        await expect(item).to_contain_text("has the address 127.0.0.1, which the control plane does not call")
-        await expect(item).to_contain_text("Failing")
+    page = guest.page
+    await guest.go("/settings")
+    await guest.sign_in(project="team")
+    section = page.get_by_role("region", name="Notifications")
+    await expect(section).to_contain_text("The project has no receivers")
+    await section.get_by_role("button", name="Add receiver").click()
+    dialog = page.get_by_role("dialog", name="Add receiver")
+    add = dialog.get_by_role("button", name="Add", exact=True)
+    await expect(add).to_be_disabled()
+    await dialog.get_by_label("Name", exact=False).first.fill("on-call")
+    for type_ in ("Slack", "E-mail", "Webhook"):
+        await dialog.get_by_text(type_, exact=True).click()
+        await expect(dialog.get_by_role("radio", name=type_)).to_be_checked()
+        # The component library's dialogs have a `<header>`, which axe takes for that of the page.
+        await expect_no_findings(page, within="[role=dialog]", ignored=["landmark-no-duplicate-banner"])
+    await dialog.get_by_label("URL").fill("http://127.0.0.1:1/secret-path")
+    await add.click()
+    item = section.get_by_role("listitem").filter(has_text="on-call")
+    await expect(item).to_contain_text("Webhook · 127.0.0.1")
+    await item.get_by_role("button", name="Send test message to on-call").click()
+    await expect(item).to_contain_text("has the address 127.0.0.1, which the control plane does not call")
+    await expect(item).to_contain_text("Failing")
 
-        await item.get_by_role("button", name="Edit on-call").click()
-        dialog = page.get_by_role("dialog", name="Receiver on-call")
-        await expect(dialog.get_by_label("URL")).to_have_value("")
-        await dialog.get_by_label("Format").select_option("cloudevents")
-        await dialog.get_by_label("Events").select_option("Offline only")
-        await dialog.get_by_role("combobox", name="Pipeds").click()
-        await page.get_by_role("option", name="home").click()
-        await dialog.get_by_role("button", name="Save").click()
-        await expect(dialog).to_have_count(0)
-        receiver = (await store.get(Project, "team")).message.receivers[0]
-        stored = receiver.webhook
-        assert stored.format == "cloudevents" and stored.url and "secret-path" not in stored.url
-        assert (list(receiver.events), list(receiver.piped_ids)) == (["PIPED_OFFLINE"], ["piped-of-team"])
-        await expect(item).to_contain_text("offline only · 1 piped")
-        await item.get_by_role("button", name="Delete on-call").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        await expect(section).to_contain_text("The project has no receivers")
-        # The browser reports the refused call.
-        user.errors[:] = [error for error in user.errors if "TestProjectReceiver" not in error]
+    await item.get_by_role("button", name="Edit on-call").click()
+    dialog = page.get_by_role("dialog", name="Receiver on-call")
+    await expect(dialog.get_by_label("URL")).to_have_value("")
+    await dialog.get_by_label("Format").select_option("cloudevents")
+    await dialog.get_by_label("Events").select_option("Offline only")
+    await dialog.get_by_role("combobox", name="Pipeds").click()
+    await page.get_by_role("option", name="home").click()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    receiver = (await store.get(Project, "team")).message.receivers[0]
+    stored = receiver.webhook
+    assert stored.format == "cloudevents" and stored.url and "secret-path" not in stored.url
+    assert (list(receiver.events), list(receiver.piped_ids)) == (["PIPED_OFFLINE"], ["piped-of-team"])
+    await expect(item).to_contain_text("offline only · 1 piped")
+    await item.get_by_role("button", name="Delete on-call").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(section).to_contain_text("The project has no receivers")
+    # The browser reports the refused call.
+    guest.errors[:] = [error for error in guest.errors if "TestProjectReceiver" not in error]

@@ -15,7 +15,7 @@ from pipecd.quickstart.guide import describe_demo
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.state import State
 from tests.console.axe import COLOUR_RULES, expect_no_findings
-from tests.console.browser import BrowserUser, open_console
+from tests.console.browser import BrowserUser, SharedContext
 from tests.console.extremes import Pages, seed_pages
 from tests.console.layout import expect_sound_layout, find_faults
 from tests.eventually import eventually
@@ -31,17 +31,19 @@ LIGHTNESS = "() => Number(getComputedStyle(document.body).backgroundColor.match(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def quickstart(tmp_path: Path) -> AsyncIterator[World]:
+async def quickstart(tmp_path: Path, console_port: int) -> AsyncIterator[World]:
     """The control plane as the quickstart runs it: with the content of the guide."""
     state = State.open(tmp_path / "state")
     state.write_guide(describe_demo(state, REMOTE, Ports()))
     newcomer = json.loads((state.folder / "newcomer.json").read_text())
-    async with world(tmp_path, newcomer=newcomer) as running:
+    async with world(tmp_path, ports=(0, console_port), newcomer=newcomer) as running:
         yield running
 
 
-async def test_the_quickstart_guide_is_shown_and_can_be_hidden(browser: Browser, quickstart: World) -> None:
-    async with open_console(browser, quickstart.plane.url) as user:
+async def test_the_quickstart_guide_is_shown_and_can_be_hidden(
+    shared_context: SharedContext, quickstart: World
+) -> None:
+    async with shared_context.open(quickstart.plane.url) as user:
         page = user.page
         await user.go("/")
         await user.sign_in()
@@ -66,7 +68,7 @@ async def test_the_quickstart_guide_is_shown_and_can_be_hidden(browser: Browser,
 async def test_there_is_no_guide_without_a_quickstart(user: BrowserUser) -> None:
     page = user.page
     async with page.expect_response("**/quickstart.json") as response:
-        await page.reload()
+        await user.go("/")
     assert (await response.value).ok
     await expect(page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
     await expect(page.get_by_role("region", name="Deploy your first change")).to_have_count(0)
@@ -98,6 +100,7 @@ async def test_the_colour_scheme_is_selectable_stored_and_follows_the_system_by_
 ) -> None:
     page = user.page
     await page.emulate_media(color_scheme="light")
+    await user.go("/")
     await expect_light(page)
     await select_scheme(page, "Dark")
     await expect_dark(page)
@@ -145,6 +148,8 @@ async def test_axe_finds_nothing_on_any_page_and_its_layout_is_sound(
     light ones, so only the rules about colours are checked again.
     """
     page = user.page
+    # What fades in has too little contrast for a moment, and would be checked again.
+    await page.emulate_media(reduced_motion="reduce")
     await w.console.call("UpdatePipedDesiredVersion", version="v9.9.9", piped_ids=[w.piped_id])
     seeded = await seed_pages(w, agent)
     for path in chain.from_iterable(addresses_by_route(seeded).values()):

@@ -23,6 +23,8 @@ async def test_pages_and_applications_are_reached_by_keyboard(
     app = await w.register("checkout", kind=TERRAFORM)
     heading = page.get_by_role("heading", level=1)
 
+    await user.go("/")
+    await expect(heading).to_have_text("Applications")
     # In one step: the second key counts for 1.5 seconds, and a step of Playwright can take longer.
     await page.evaluate(
         "for (const key of 'gd')"

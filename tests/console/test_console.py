@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from pipecd.schema.model.api_key_pb2 import APIKey
-from tests.console.browser import BrowserUser, open_console
+from tests.console.browser import BrowserUser, SharedContext
 from tests.eventually import eventually
 from tests.ports import free_ports
 from tests.world import REPOSITORY, World, pipeline, terraform, world
@@ -24,28 +24,31 @@ from tests.world import REPOSITORY, World, pipeline, terraform, world
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
-async def test_login_shows_errors_and_redirects_to_the_requested_page(browser: Browser, w: World) -> None:
+async def test_login_shows_errors_and_redirects_to_the_requested_page(guest: BrowserUser, w: World) -> None:
     # Without transitions, a menu that closed at once would remove the form that logs out.
-    async with open_console(browser, w.plane.url, reduced_motion=True) as user:
-        await user.go("/pipeds")
-        await expect(user.page).to_have_url(re.compile("/login"))
-        await user.sign_in("not the password")
-        await expect(user.page.get_by_role("alert")).to_contain_text("wrong")
-        await user.sign_in()
-        await expect(user.page.get_by_role("heading", name="Pipeds", level=1)).to_be_visible()
-        await user.page.get_by_role("button", name="Signed in as").click()
-        await user.page.get_by_role("menuitem", name="Sign out").click()
-        await expect(user.page).to_have_url(re.compile("/login"))
-        await expect(user.page.get_by_role("status")).to_have_text("You are signed out.")
-        await user.go("/pipeds")
-        await expect(user.page).to_have_url(re.compile("/login"))
+    await guest.page.emulate_media(reduced_motion="reduce")
+    await guest.go("/pipeds")
+    await expect(guest.page).to_have_url(re.compile("/login"))
+    await guest.sign_in("not the password")
+    await expect(guest.page.get_by_role("alert")).to_contain_text("wrong")
+    await guest.sign_in()
+    await expect(guest.page.get_by_role("heading", name="Pipeds", level=1)).to_be_visible()
+    await guest.page.get_by_role("button", name="Signed in as").click()
+    await guest.page.get_by_role("menuitem", name="Sign out").click()
+    await expect(guest.page).to_have_url(re.compile("/login"))
+    await expect(guest.page.get_by_role("status")).to_have_text("You are signed out.")
+    await guest.go("/pipeds")
+    await expect(guest.page).to_have_url(re.compile("/login"))
 
 
 async def test_an_empty_project_shows_what_to_do(user: BrowserUser) -> None:
     page = user.page
+    await user.go("/")
     await expect(page.get_by_role("main")).to_contain_text(re.compile("No application|no application"))
     await page.get_by_role("link", name="Deployments", exact=True).click()
     await expect(page.get_by_role("heading", name="No deployments yet")).to_be_visible()
+    await page.get_by_role("link", name="Events", exact=True).click()
+    await expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
     await page.get_by_role("link", name="API keys").click()
     await expect(page.get_by_role("heading", name="No API keys yet")).to_be_visible()
     await user.go("/nowhere")
@@ -174,13 +177,13 @@ async def test_filters_are_stored_in_the_url(user: BrowserUser, w: World) -> Non
 
 
 async def test_the_shown_commands_start_an_agent_whose_application_is_added_with_two_clicks(
-    browser: Browser, tmp_path: Path
+    shared_context: SharedContext, console_port: int, tmp_path: Path
 ) -> None:
     """As a new user does it: the key is shown once, and what the dialog shows is pasted into a shell."""
     (port,) = free_ports(1)
     async with (
-        world(tmp_path, address="http://127.0.0.1", ports=(port, 0)) as w,
-        open_console(browser, w.plane.url) as user,
+        world(tmp_path, address="http://127.0.0.1", ports=(port, console_port)) as w,
+        shared_context.open(w.plane.url) as user,
     ):
         files = {"shop/app.pipecd.yaml": pipeline("true"), "shop/main.tf": ""}
         await asyncio.to_thread(w.clone.commit_and_push, "Add an application", files)
@@ -255,6 +258,7 @@ async def shell(commands: str, folder: Path) -> AsyncIterator[None]:
 async def test_changes_by_other_users_appear_without_a_reload(user: BrowserUser, w: World) -> None:
     """Another user creates an API key, and an agent comes online."""
     page = user.page
+    await user.go("/")
     await page.get_by_role("link", name="API keys").click()
     await expect(page.get_by_role("heading", name="No API keys yet")).to_be_visible()
     await w.console.call("GenerateAPIKey", name="from elsewhere", role=APIKey.READ_ONLY)
@@ -295,16 +299,16 @@ async def test_controls_have_accessible_names_and_are_reachable_by_keyboard(
     assert {"Deployments", "Pipeds", "Add application"} <= focused
 
 
-async def test_a_narrow_dark_screen_does_not_scroll_sideways(browser: Browser, w: World) -> None:
-    async with open_console(browser, w.plane.url, width=420) as user:
-        await user.page.emulate_media(color_scheme="dark")
-        await user.go("/")
-        await user.sign_in()
-        await expect(user.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
+async def test_a_narrow_dark_screen_does_not_scroll_sideways(guest: BrowserUser, w: World) -> None:
+    await guest.page.set_viewport_size({"width": 420, "height": 860})
+    await guest.page.emulate_media(color_scheme="dark")
+    await guest.go("/")
+    await guest.sign_in()
+    await expect(guest.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
 
-        async def page_fits() -> bool:
-            overflow = await user.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-            assert overflow <= 1, "the page scrolls sideways"
-            return True
+    async def page_fits() -> bool:
+        overflow = await guest.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 1, "the page scrolls sideways"
+        return True
 
-        await eventually(page_fits)
+    await eventually(page_fits)

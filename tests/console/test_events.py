@@ -43,7 +43,7 @@ def event(number: int, status: EventStatus.ValueType, *results: EventResult, **f
 
 async def test_events_show_what_each_watcher_did(user: BrowserUser, w: World) -> None:
     page, store = user.page, w.plane.server.services.store
-    await page.get_by_role("link", name="Events", exact=True).click()
+    await user.go("/events")
     await expect(page.get_by_role("heading", name="No events yet")).to_be_visible()
     command = page.get_by_role("region", name="Command: Register an event")
     await expect(command).to_contain_text("pipectl event register")

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from pipecd.client import Client
 from pipecd.schema.agent.deployments_pb2 import ReportDeploymentCompletedRequest
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.console.axe import expect_no_findings
-from tests.console.browser import BrowserUser
+from tests.console.browser import BrowserUser, open_console
 from tests.console.test_states import seed_deployments
 from tests.eventually import eventually
 from tests.world import World
@@ -35,13 +35,20 @@ LOCKS = """async ([held, pending]) => {
 
 
 async def test_approvals_and_ends_are_notified_once_over_several_tabs(
-    user: BrowserUser, w: World, agent: Client
+    browser: Browser, w: World, agent: Client
 ) -> None:
+    # What is added to a context cannot be removed from it.
+    async with open_console(browser, w.plane.url) as user:
+        await user.has_roles(w.plane, "Admin")
+        await expect_notices(user, w, agent)
+
+
+async def expect_notices(user: BrowserUser, w: World, agent: Client) -> None:
     page = user.page
     shown: list[Any] = []
     await page.context.expose_binding("record", lambda _, notice: shown.append(notice))
     await page.context.add_init_script(BROWSER)
-    await page.reload()
+    await user.go("/")
     other = await page.context.new_page()
     await other.goto(f"{user.base}/deployments")
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from pipecd.client import Client, PipedToken, Transport, connect
 from pipecd.controlplane.settings import Settings, WatchSettings
@@ -16,7 +16,7 @@ from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, Be
 from pipecd.schema.pipecd.v1.notifications_pb2 import ReceiverStatus, ReportReceiversRequest
 from tests.actors import TESTER
 from tests.console.axe import expect_no_findings
-from tests.console.browser import BrowserUser, open_console
+from tests.console.browser import BrowserUser, SharedContext
 from tests.controlplane.server_fixture import PROJECT
 from tests.world import World, world
 
@@ -39,7 +39,7 @@ async def test_an_upgrade_is_requested_and_shown_until_it_is_complete(
     page = user.page
     staging = await w.console.call("RegisterPiped", name="staging")
     await agent.call(agent.piped.ReportPipedMeta, ReportPipedMetaRequest(version="0.1.0"))
-    await page.get_by_role("link", name="Pipeds").click()
+    await user.go("/pipeds")
     await select_action(page, "home", "Upgrade")
     dialog = page.get_by_role("dialog", name="Upgrade pipeds")
     await expect(dialog).to_contain_text("without the launcher is not upgraded")
@@ -61,11 +61,14 @@ async def test_an_upgrade_is_requested_and_shown_until_it_is_complete(
 
 
 async def test_an_agent_whose_event_loop_is_blocked_is_shown_as_not_responding(
-    browser: Browser, tmp_path: Path
+    shared_context: SharedContext, console_port: int, tmp_path: Path
 ) -> None:
     """It is connected, but sends no heartbeats."""
     settings = Settings(watch=WatchSettings(response_timeout=0.5))
-    async with world(tmp_path, settings=settings) as w, open_console(browser, w.plane.url) as user:
+    async with (
+        world(tmp_path, ports=(0, console_port), settings=settings) as w,
+        shared_context.open(w.plane.url) as user,
+    ):
         token = PipedToken(project_id=PROJECT, piped_id=w.piped_id, key=w.key)
         agent = await connect(w.plane.address, token, Transport(insecure=True))
         stream = agent.stream(agent.agent.Watch, AgentWatchRequest(instance="blocked"))
@@ -85,7 +88,7 @@ async def test_several_agents_are_upgraded_to_an_offered_version(user: BrowserUs
         piped = await w.console.call("RegisterPiped", name=name)
     await w.console.call("DisablePiped", piped_id=piped.id)
     (released,) = (await w.console.call("ListReleasedVersions")).versions
-    await page.get_by_role("link", name="Pipeds").click()
+    await user.go("/pipeds")
     await expect(row(page, "retired")).to_contain_text("Disabled")
     await page.get_by_role("button", name="Upgrade pipeds").click()
     dialog = page.get_by_role("dialog", name="Upgrade pipeds")
@@ -110,7 +113,7 @@ async def test_the_upgrade_dialog_accepts_a_typed_version_without_releases(
     """The list of releases is optional; a version and at least one agent are required."""
     page = user.page
     await page.route("**/ListReleasedVersions", lambda route: route.fulfill(body=b""))
-    await page.get_by_role("link", name="Pipeds").click()
+    await user.go("/pipeds")
     await select_action(page, "home", "Upgrade")
     dialog = page.get_by_role("dialog", name="Upgrade pipeds")
     upgrade = dialog.get_by_role("button", name="Upgrade", exact=True)
@@ -137,7 +140,7 @@ async def test_the_upgrade_dialog_accepts_a_typed_version_without_releases(
 async def test_an_agent_is_restarted(user: BrowserUser, w: World) -> None:
     page = user.page
     async with w.agent() as running:
-        await page.get_by_role("link", name="Pipeds").click()
+        await user.go("/pipeds")
         await expect(row(page, "home")).to_contain_text("Online")
         await select_action(page, "home", "Restart")
         confirm_dialog = page.get_by_role("dialog", name="Restart home?")
@@ -157,7 +160,7 @@ async def test_receivers_of_notifications_show_their_last_results(user: BrowserU
     failing = ReceiverStatus(name="on-call", type="email", failed_at=now - 60, waiting=2)
     failing.error = "smtp.example.com:587 answered 535: authentication failed"
     unused = ReceiverStatus(name="audit", type="webhook")
-    await page.get_by_role("link", name="Pipeds").click()
+    await user.go("/pipeds")
     await select_action(page, "home", "Notifications")
     dialog = page.get_by_role("dialog", name="Notifications of home")
     await expect(dialog).to_contain_text("The piped has no receivers")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from pipecd.client import Client
 from pipecd.model.access import VIEWER
@@ -27,7 +27,7 @@ from pipecd.schema.pipecd.v1.details_pb2 import (
     ResourceRequest,
 )
 from pipecd.wire import snapshot_to
-from tests.console.browser import BrowserUser, open_console
+from tests.console.browser import BrowserUser
 from tests.console.seeds import report_repository
 from tests.controlplane.server_fixture import PROJECT
 from tests.world import World
@@ -203,9 +203,9 @@ async def test_the_drawer_shows_details_and_follows_a_log(
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error and "Log" not in error]
 
 
-async def test_a_viewer_is_offered_no_log(browser: Browser, w: World, agent: Client, shop: str) -> None:
+async def test_a_viewer_is_offered_no_log(guest: BrowserUser, w: World, agent: Client, shop: str) -> None:
     scripted = ScriptedAgent(agent)
-    async with scripted.connected(), open_console(browser, w.plane.url) as guest:
+    async with scripted.connected():
         await guest.has_roles(w.plane, VIEWER)
         await guest.go(f"/applications/{shop}")
         live = guest.page.get_by_role("region", name="Live state")

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 import sqlalchemy as sa
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from pipecd.client import Client
 from pipecd.controlplane.store.tables import audit
@@ -17,7 +17,7 @@ from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project
 from tests.actors import TESTER
-from tests.console.browser import open_console
+from tests.console.browser import BrowserUser
 from tests.console.extremes import seed_pages
 from tests.console.test_appearance import addresses_by_route
 from tests.world import World
@@ -41,32 +41,31 @@ async def find_changes(page: Page) -> Sequence[str]:
 
 
 async def test_a_viewer_is_offered_no_change_and_causes_no_refusal(
-    browser: Browser, w: World, agent: Client
+    guest: BrowserUser, w: World, agent: Client
 ) -> None:
     """On every page; those that the role does not include say so, and request nothing."""
     seeded = await seed_pages(w, agent)
-    async with open_console(browser, w.plane.url) as user:
-        page = user.page
-        await user.has_roles(w.plane, VIEWER)
-        for path in chain.from_iterable(addresses_by_route(seeded).values()):
-            await user.go(path)
-            await expect(page.get_by_role("heading", level=1)).to_be_visible()
-            await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
-            forbidden = page.get_by_role("heading", name="Your roles do not include this page")
-            included = path not in ("/api-keys", "/audit-log", "/applications/add")
-            await expect(forbidden).to_have_count(0 if included else 1)
-            assert await find_changes(page) == [], path
+    page = guest.page
+    await guest.has_roles(w.plane, VIEWER)
+    for path in chain.from_iterable(addresses_by_route(seeded).values()):
+        await guest.go(path)
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+        await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
+        forbidden = page.get_by_role("heading", name="Your roles do not include this page")
+        included = path not in ("/api-keys", "/audit-log", "/applications/add")
+        await expect(forbidden).to_have_count(0 if included else 1)
+        assert await find_changes(page) == [], path
 
-        # The menu of an agent has what the role may see.
-        await user.go("/pipeds")
-        await page.get_by_role("button", name="Actions for home").click()
-        await expect(page.get_by_role("menuitem")).to_have_text(["Notifications"])
-        await page.keyboard.press("Escape")
-        # The command palette leaves out what the navigation does.
-        await page.get_by_role("button", name=re.compile("Search or jump to")).click()
-        await page.get_by_placeholder("Search applications, deployments").fill("piped")
-        found = page.get_by_role("dialog").get_by_role("button")
-        await expect(found).to_have_text(["Pipedsgp"])
+    # The menu of an agent has what the role may see.
+    await guest.go("/pipeds")
+    await page.get_by_role("button", name="Actions for home").click()
+    await expect(page.get_by_role("menuitem")).to_have_text(["Notifications"])
+    await page.keyboard.press("Escape")
+    # The command palette leaves out what the navigation does.
+    await page.get_by_role("button", name=re.compile("Search or jump to")).click()
+    await page.get_by_placeholder("Search applications, deployments").fill("piped")
+    found = page.get_by_role("dialog").get_by_role("button")
+    await expect(found).to_have_text(["Pipedsgp"])
     await w.plane.server.services.refusals.flush()
     log = await w.console.call("ListAudit", operations=["refuse"], page_size=50)
     assert [entry.summary for entry in log.entries] == []
@@ -81,7 +80,9 @@ def policy(
     return ProjectRBACPolicy(resources=resources, actions=[action])
 
 
-async def test_an_editor_of_some_applications_is_offered_changes_of_these(browser: Browser, w: World) -> None:
+async def test_an_editor_of_some_applications_is_offered_changes_of_these(
+    guest: BrowserUser, w: World
+) -> None:
     """Also of several at once. When the role changes, the page follows."""
     store, team = w.plane.server.services.store, "team"
     kinds = ProjectRBACResource
@@ -100,42 +101,43 @@ async def test_an_editor_of_some_applications_is_offered_changes_of_these(browse
         )
         await store.create(application, by=TESTER)
 
-    async with open_console(browser, w.plane.url) as user:
-        page = user.page
-        await user.has_roles(w.plane, "developer", project=team)
-        await user.go("/applications")
-        await page.get_by_role("checkbox", name="Select all on this page").check()
-        actions = page.get_by_role("group", name="Actions on the selected applications")
-        await actions.get_by_role("button", name="Disable").click()
-        dialog = page.get_by_role("dialog", name="Disable 1 application?")
-        await expect(dialog).to_contain_text("1 of the 2 selected is left out")
-        await dialog.get_by_role("button", name="Disable 1 application").click()
-        await expect(dialog.get_by_role("list", name="Results")).to_contain_text("shop-dev")
-        await expect(dialog.get_by_role("list", name="Results")).to_contain_text("Disabled")
-        await dialog.get_by_role("button", name="Close").last.click()
-        assert not (await store.get(Application, "app-prod")).message.disabled
+    page = guest.page
+    await guest.has_roles(w.plane, "developer", project=team)
+    await guest.go("/applications")
+    await page.get_by_role("checkbox", name="Select all on this page").check()
+    actions = page.get_by_role("group", name="Actions on the selected applications")
+    await actions.get_by_role("button", name="Disable").click()
+    dialog = page.get_by_role("dialog", name="Disable 1 application?")
+    await expect(dialog).to_contain_text("1 of the 2 selected is left out")
+    await dialog.get_by_role("button", name="Disable 1 application").click()
+    await expect(dialog.get_by_role("list", name="Results")).to_contain_text("shop-dev")
+    await expect(dialog.get_by_role("list", name="Results")).to_contain_text("Disabled")
+    await dialog.get_by_role("button", name="Close").last.click()
+    assert not (await store.get(Application, "app-prod")).message.disabled
 
-        await user.go("/applications/app-prod")
-        await expect(page.get_by_role("heading", name="shop-prod", level=1)).to_be_visible()
-        sync = page.get_by_role("button", name="Sync", exact=True)
-        await expect(page.get_by_role("region", name="Sync status")).to_be_visible()
-        await expect(sync).to_have_count(0)
+    await guest.go("/applications/app-prod")
+    await expect(page.get_by_role("heading", name="shop-prod", level=1)).to_be_visible()
+    sync = page.get_by_role("button", name="Sync", exact=True)
+    await expect(page.get_by_role("region", name="Sync status")).to_be_visible()
+    await expect(sync).to_have_count(0)
 
-        await user.go("/applications/app-dev")
-        await expect(sync).to_be_disabled()
-        await sync.focus()
-        await expect(page.get_by_role("tooltip")).to_contain_text("The application is disabled")
+    await guest.go("/applications/app-dev")
+    await expect(sync).to_be_disabled()
+    await sync.focus()
+    await expect(page.get_by_role("tooltip")).to_contain_text("The application is disabled")
 
-        def end_editing(record: Project) -> None:
-            record.rbac_roles[0].policies.remove(edit)
+    def end_editing(record: Project) -> None:
+        record.rbac_roles[0].policies.remove(edit)
 
-        await store.update(Project, team, end_editing, by=TESTER)
-        await expect(sync).to_have_count(0)
-        await user.go("/events")
-        await expect(page.get_by_role("main")).to_contain_text("resources=event;actions=list")
+    await store.update(Project, team, end_editing, by=TESTER)
+    await expect(sync).to_have_count(0)
+    await guest.go("/events")
+    await expect(page.get_by_role("main")).to_contain_text("resources=event;actions=list")
 
 
-async def test_a_role_without_applications_and_project_opens_the_console(browser: Browser, w: World) -> None:
+async def test_a_role_without_applications_and_project_opens_the_console(
+    guest: BrowserUser, w: World
+) -> None:
     """On the first page that it includes, which follows changes and requests nothing that is refused."""
     store, team = w.plane.server.services.store, "team"
     see = [
@@ -145,18 +147,17 @@ async def test_a_role_without_applications_and_project_opens_the_console(browser
     project = Project(id=team, static_admin_disabled=True, created_at=1, updated_at=1)
     project.rbac_roles.append(ProjectRBACRole(name="watcher", policies=see))
     await store.create(project, by=TESTER)
-    async with open_console(browser, w.plane.url) as user:
-        page = user.page
-        await user.has_roles(w.plane, "watcher", project=team)
-        await user.go("/")
-        await expect(page).to_have_url(f"{w.plane.url}/deployments")
-        await expect(page.get_by_role("banner").get_by_role("status")).to_have_text("Live")
-        deployment = Deployment(
-            id="d", project_id=team, application_id="a", application_name="shop", created_at=1
-        )
-        await store.create(deployment, by=TESTER)
-        await page.get_by_role("link", name="shop").first.click()
-        await expect(page.get_by_role("heading", name="shop", level=1)).to_be_visible()
+    page = guest.page
+    await guest.has_roles(w.plane, "watcher", project=team)
+    await guest.go("/")
+    await expect(page).to_have_url(f"{w.plane.url}/deployments")
+    await expect(page.get_by_role("banner").get_by_role("status")).to_have_text("Live")
+    deployment = Deployment(
+        id="d", project_id=team, application_id="a", application_name="shop", created_at=1
+    )
+    await store.create(deployment, by=TESTER)
+    await page.get_by_role("link", name="shop").first.click()
+    await expect(page.get_by_role("heading", name="shop", level=1)).to_be_visible()
     await w.plane.server.services.refusals.flush()
     refusals = sa.select(audit.c.action).where(audit.c.project_id == team, audit.c.operation == "refuse")
     assert await store.database.rows(refusals) == []

@@ -126,6 +126,7 @@ async def test_each_sync_status_has_its_colour_in_both_schemes(
     page = user.page
     await report_repository(agent)
     await w.register("shop", kind=1)
+    await user.go("/")
     summary = page.get_by_role("group", name="Applications by sync status")
     await expect(summary.get_by_role("button", name=re.compile("Unknown"))).to_contain_text("1")
     # Without an application a card is grey; remove that, to compare the colours of all.
@@ -142,6 +143,7 @@ async def test_a_lost_connection_is_shown_with_the_age_of_the_page(
     page = user.page
     await report_repository(agent)
     await w.register("shop", kind=1)
+    await user.go("/")
     await expect(page.get_by_role("link", name="shop")).to_be_visible()
     await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     await page.route("**/*", lambda route: route.abort())
