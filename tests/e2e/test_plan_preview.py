@@ -120,7 +120,7 @@ def shop(folder: Path, body: str, name: str = "shop", **spec: Any) -> dict[str, 
 
 
 def deployed_without_terraform(files: dict[str, str | None], name: str = "shop") -> dict[str, str | None]:
-    """`files` with a pipeline that changes nothing: a preview plans what is in Git, whatever was deployed."""
+    """`files` with a pipeline that changes nothing. A branch to be planned has a file of `app_file`."""
     return {**files, "app.pipecd.yaml": pipeline("true", name=name)}
 
 
@@ -192,7 +192,9 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
             {
                 "broken/app.pipecd.yaml": pipeline({"name": "VERIFY"}, name="broken"),
                 "gone/app.pipecd.yaml": None,
+                "bad/app.pipecd.yaml": app_file("bad"),
                 "bad/main.tf": configuration(tmp_path / "bad.state", 'resource "x" {}'),
+                "good/app.pipecd.yaml": app_file("good"),
                 "good/main.tf": configuration(tmp_path / "good.state", data("a", "2")),
             },
         )
@@ -283,7 +285,8 @@ async def test_preview_interrupted_by_a_shutdown_is_completed_by_the_next_agent(
         user = await create_reviewer(w)
         async with w.agent(platformProviders=PROVIDERS):
             await deploy(w, "shop", deployed_without_terraform(shop(tmp_path, data("a", "1"))))
-            commit = user.branch("next", {"shop/main.tf": configuration(tmp_path / "shop.state", waits)})
+            files = shop(tmp_path, waits)
+            commit = user.branch("next", {f"shop/{name}": text for name, text in files.items()})
             wait_for_results = await exit_stack.enter_async_context(user.request("next", commit, within=300))
             # Opening the pipe returns once the plan reads from it: the plan is running, and blocked.
             writer = exit_stack.enter_context(await asyncio.to_thread(open, pipe, "w"))
