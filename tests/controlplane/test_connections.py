@@ -3,10 +3,11 @@
 import asyncio
 import errno
 import resource
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tests.raw_grpc import unary
 QUICK = ConnectionSettings(head_timeout=0.3, body_timeout=0.3, read_timeout=0.3, grpc_handshake_timeout=1.0)
 CROWDED = ConnectionSettings(max_connections=20, max_per_address=1000)
 FEW = ConnectionSettings(max_connections=1000, max_per_address=5)
+OK = PlainTextResponse("OK")
 
 #: A call whose request the test sends itself.
 SentInParts = aio.StreamUnaryMultiCallable[bytes, bytes]
@@ -178,6 +180,38 @@ async def test_a_client_that_does_not_read_is_disconnected() -> None:
         assert await is_closed(reader)
         writer.close()
     sock.close()
+
+
+async def test_no_connection_outlives_the_server() -> None:
+    """Not even one that is accepted while it stops, whose requests would be answered from then on."""
+    failures: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    for _ in range(3):
+        sock = open_port("127.0.0.1", 0, "a test")
+        async with serving(OK, sock, connections.Connections(ConnectionSettings(), lambda address: True)):
+            opened = asyncio.create_task(asyncio.to_thread(connect_until_refused, sock.getsockname()))
+            await asyncio.sleep(0.05)
+        assert all([await is_closed_after_request(client) for client in await opened])
+    assert not failures
+
+
+def connect_until_refused(address: tuple[str, int]) -> list[socket.socket]:
+    clients = []
+    with suppress(OSError):
+        while True:
+            clients.append(socket.create_connection(address, timeout=60))
+            time.sleep(0.0005)
+    return clients
+
+
+async def is_closed_after_request(client: socket.socket) -> bool:
+    """Whether the server does not answer, but has closed the connection."""
+    with client:
+        try:
+            client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            return not await asyncio.to_thread(client.recv, 1)
+        except ConnectionError:
+            return True
 
 
 async def test_silent_connections_give_way_to_others(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ class Connections:
     def __init__(self, settings: ConnectionSettings, shared: Callable[[str], bool]) -> None:
         self.settings, self._shared = settings, shared
         self._max = max_connections(settings.max_connections)
+        self._admits = True
         #: In the order in which they were opened.
         self._open: dict[Connection, None] = {}
         self._by_network: Counter[str] = Counter()
@@ -89,6 +90,8 @@ class Connections:
 
     def admit(self, connection: Connection) -> bool:
         """Whether a new connection may stay. If there are too many, the oldest idle one is closed."""
+        if not self._admits:
+            return False
         address = connection.address
         network = client_network(address)
         if self._by_network[network] >= self.settings.max_per_address and not self._shared(address):
@@ -101,6 +104,14 @@ class Connections:
         self._by_network[network] += 1
         OPEN.inc()
         return True
+
+    def admit_no_more(self) -> None:
+        """Refuse all new connections from now on."""
+        self._admits = False
+
+    def end_all(self, reason: str) -> None:
+        for connection in list(self._open):
+            connection.end(reason)
 
     def remove(self, connection: Connection) -> None:
         if connection not in self._open:
@@ -151,7 +162,9 @@ def limited_protocol(connections: Connections) -> type[HttpToolsProtocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timers()
             connections.remove(self)
-            super().connection_lost(exc)
+            # A refused connection was never made.
+            if self.transport is not None:
+                super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
             heads = self._heads

@@ -19,10 +19,20 @@ from pipecd.errors import ConfigError
 GRACE_PERIOD = 2
 
 
-class _ServerWithoutSignals(uvicorn.Server):
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self._connections = connections
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # One that was accepted just before would otherwise be served until its client closes it.
+        self._connections.admit_no_more()
+        await super().shutdown(sockets)
+        self._connections.end_all("the server stops")
 
 
 def open_port(host: str, port: int, purpose: str) -> socket.socket:
@@ -60,7 +70,7 @@ async def serving(app: ASGIApp, sock: socket.socket, connections: Connections) -
         timeout_keep_alive=75,
         proxy_headers=False,
     )
-    server = _ServerWithoutSignals(config)
+    server = _Server(config, connections)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server.serve(sockets=[sock]), name="http")
         try:
