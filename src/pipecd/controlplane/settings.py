@@ -94,8 +94,8 @@ class WatchSettings:
 
     #: Validity of a lease after its last renewal (seconds): several times the renewal interval.
     lease_duration: float = 15.0
-    #: Interval at which an open stream renews its lease and sends a heartbeat (seconds).
-    lease_renew_interval: float = 4.0
+    #: Interval at which an open stream renews its lease (seconds).
+    lease_renew_interval: float = 5.0
     #: Interval at which a waiting process tries to acquire the lease (seconds).
     lease_retry_interval: float = 1.0
     #: An agent with a stream is not responding after this time without a heartbeat (seconds): three times

@@ -153,6 +153,8 @@ async def watch_agent(
     #: Epoch seconds before which the agent's record, and whether it responds, need not be read again.
     valid_until = responds_until = 0.0
     responding = True
+    #: Monotonic time of the next heartbeat.
+    heartbeat_at = 0.0
     async with AsyncExitStack() as stack:
         stack.enter_context(WATCHERS.labels("agent").track_inprogress())
         changes = stack.enter_context(
@@ -201,7 +203,9 @@ async def watch_agent(
                         break
                 for notification in requests.take():
                     yield notification
-                yield AgentChange(kind=AgentChange.HEARTBEAT)
+                if services.clock.monotonic() >= heartbeat_at:
+                    heartbeat_at = services.clock.monotonic() + times.heartbeat_interval
+                    yield AgentChange(kind=AgentChange.HEARTBEAT)
         finally:
             if await leases.release(lease, instance, stream=stream):
                 await services.store.put_metadata(
