@@ -131,13 +131,17 @@ async def test_the_end_of_an_old_stream_leaves_the_lease_to_the_new_one(
 async def test_an_open_stream_keeps_its_lease_for_days(
     services: Services, caller: Agent, clock: VirtualClock
 ) -> None:
+    """The agent hears something every 15 s, less often than its lease is renewed."""
     stream = watch_agent(services, caller, AgentWatchRequest(instance="one"))
     assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
+    times = []
     for _ in range(50):
-        # The next heartbeat, after one interval of renewal.
         assert (await clock.run(anext(stream))).kind == AgentChange.HEARTBEAT
         assert not await services.store.leases.acquire(piped_lease_name("home"), "two", 1)
-    assert clock.monotonic() >= 49 * services.settings.watch.lease_renew_interval
+        times.append(clock.monotonic())
+    silences = [later - earlier for earlier, later in pairwise(times)]
+    assert max(silences) <= 15
+    assert min(silences) >= 1.5 * services.settings.watch.lease_renew_interval
     await stream.aclose()
 
 
@@ -386,6 +390,48 @@ async def test_a_credential_that_another_replica_changes_is_cached_for_a_second(
     assert (await cache.get(Piped, "p")).name == "cached"
     await clock.advance(0.2)
     assert (await cache.get(Piped, "p")).name == "newer"
+
+
+async def test_a_credential_is_not_read_again_while_the_change_feed_reports_changes(
+    services: Services, clock: VirtualClock
+) -> None:
+    store = CountedReads(services.store.database, clock, services.store.settings)
+    await store.create(Piped(id="p", project_id="shop", name="old"), by=TESTER)
+    cache = CredentialCache(store, clock, AuthSettings())
+    reading = asyncio.create_task(store.feed.run())
+
+    async def pass_time(seconds: float) -> None:
+        """The feed reads the table every half second, and sleeps in between."""
+        until = clock.monotonic() + seconds
+        while clock.monotonic() < until:
+            await clock.until_sleeping()
+            await clock.advance(0.25)
+        await clock.until_sleeping()
+
+    await clock.until_sleeping()
+    for _ in range(10):
+        assert (await cache.get(Piped, "p")).name == "old"
+        await pass_time(5)
+    assert store.reads == 1
+    # Another replica writes.
+    await services.store.update(Piped, "p", lambda piped: setattr(piped, "name", "new"), by=TESTER)
+    await pass_time(1)
+    assert ((await cache.get(Piped, "p")).name, store.reads) == ("new", 2)
+    await pass_time(61)
+    await cache.get(Piped, "p")
+    assert store.reads == 3, "it may have been changed by a program that does not announce it"
+    await cancel(reading)
+    await clock.advance(1.5)
+    await cache.get(Piped, "p")
+    assert store.reads == 4, "the feed reports nothing"
+
+
+class CountedReads(Store):
+    reads = 0
+
+    async def get(self, kind: type[M], id: str) -> Record[M]:
+        self.reads += 1
+        return await super().get(kind, id)
 
 
 class OldReads(Store):

@@ -104,7 +104,8 @@ class WatchSettings:
     #: Interval at which the record of an agent with a stream is read again (seconds), though its changes are
     #: announced.
     credential_interval: float = 60.0
-    #: Interval of heartbeats on a browser's stream (seconds): proxies end silent connections.
+    #: Interval of heartbeats on a stream (seconds): proxies end silent connections. An agent's stream sends
+    #: them when it renews its lease, so that an agent hears something at least every 15 s, as it expects.
     heartbeat_interval: float = 10.0
 
 
@@ -149,8 +150,10 @@ class AuthSettings:
     """Credentials and sessions (`auth`, `http.login`)."""
 
     #: Maximum age of a cached credential (seconds): how long a key that another replica revoked still works
-    #: if the change feed does not report it.
+    #: if the change feed does not report it. While the feed is read, a credential is read again after
+    #: `credential_read_interval` (seconds), and when the feed reports a change of it.
     credential_max_age: float = 1.0
+    credential_read_interval: float = 60.0
     #: Credentials that are cached; bounds memory.
     max_credentials: int = 10_000
     #: Minimum interval between two writes of an API key's `last_used_at` (seconds).

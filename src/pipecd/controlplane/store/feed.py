@@ -8,6 +8,7 @@ last numbers and skips known rows.
 """
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +66,9 @@ def of_project(kind: str, project_id: str) -> str:
 
 _INSERT = sa.insert(changes).inline()
 _LAST_SEQ = sa.select(sa.func.max(changes.c.seq))
-_AFTER = sa.select(changes).where(changes.c.seq > sa.bindparam("last")).order_by(changes.c.seq).limit(5000)
+_MAX_ROWS = 5000
+_AFTER = sa.select(changes).where(changes.c.seq > sa.bindparam("last"))
+_AFTER = _AFTER.order_by(changes.c.seq).limit(_MAX_ROWS)
 
 LAG = Histogram(
     "pipecd_feed_lag_seconds",
@@ -83,6 +86,8 @@ class Feed:
     def __init__(self, database: Database, clock: Clock, settings: FeedSettings) -> None:
         self._database, self._clock, self._settings = database, clock, settings
         self._wakeup = asyncio.Event()
+        #: Subscribers were notified of every change that was committed between these monotonic times.
+        self._notified_since, self._notified_until = math.inf, -math.inf
         #: Monotonic time of the first write since the last read, as far as this process was notified of it.
         self._woken_at: float | None = None
         #: Set by a write of this process until the other replicas are notified.
@@ -97,6 +102,13 @@ class Feed:
     def call_first(self, forget: Callable[[Change], None]) -> None:
         """Call `forget` with every change before subscribers get it: for caches that subscribers read."""
         self._forget.append(forget)
+
+    def notified_until(self, since: float) -> float:
+        """Until when subscribers were notified of every change that was committed after `since` (monotonic).
+
+        At least `since`: before it, changes are not asked for.
+        """
+        return max(since, self._notified_until) if self._notified_since <= since else since
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
         """Like `Database.write`, for a transaction that adds changes: wakes the reader when it has ended."""
@@ -165,11 +177,15 @@ class Feed:
             self._wakeup.clear()
             woken_at, self._woken_at = self._woken_at, None
             try:
-                last = await self._load_last_seq() if last is None else last
+                if last is None:
+                    last = await self._load_last_seq()
+                    self._notified_since = self._clock.monotonic()
+                began_at = self._clock.monotonic()
                 rows = await self._load_after(last)
+                are_all = len(rows) < _MAX_ROWS
             except Temporary as error:
                 log.warning("change_feed_read_failed", error=str(error))
-                rows = []
+                rows, are_all = [], False
                 await self._clock.sleep(self._settings.poll_interval)
             for row in rows:
                 if row.seq in seen:
@@ -177,6 +193,8 @@ class Feed:
                 seen[row.seq] = None
                 last = max(last or 0, row.seq)
                 self._publish(_change(row))
+            if are_all:
+                self._notified_until = began_at
             if woken_at is not None and rows:
                 LAG.observe(self._clock.monotonic() - woken_at)
             next_read = self._clock.monotonic() + self._settings.min_interval
