@@ -182,15 +182,27 @@ async def test_pull_request_without_application_changes_has_no_preview(tmp_path:
         assert application["SyncStrategy"] == "QUICK_SYNC"
 
 
+ANALYSIS = {
+    "name": "ANALYSIS",
+    "with": {
+        "duration": "5m",
+        "metrics": [
+            {"provider": "prometheus", "query": "up", "interval": "1m", "expected": {"max": 1}},
+        ],
+    },
+}
+
+
 async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
     async with reviewer(tmp_path) as user:
         w = user.w
-        for name in ("broken", "gone", "bad", "good"):
+        for name in ("broken", "unmeasured", "gone", "bad", "good"):
             await deploy(w, name, deployed_without_terraform(shop(tmp_path, data("a", "1"), name), name))
         commit = user.branch(
             "mixed",
             {
                 "broken/app.pipecd.yaml": pipeline({"name": "VERIFY"}, name="broken"),
+                "unmeasured/app.pipecd.yaml": pipeline(ANALYSIS, name="unmeasured"),
                 "gone/app.pipecd.yaml": None,
                 "bad/app.pipecd.yaml": app_file("bad"),
                 "bad/main.tf": configuration(tmp_path / "bad.state", 'resource "x" {}'),
@@ -205,6 +217,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
             for application in preview["FailureApplications"]
         }
         assert "broken/app.pipecd.yaml:7: spec.pipeline.stages[0].name: " in reasons["broken"]
+        assert "this agent has no analysis provider prometheus; " in reasons["unmeasured"]
         assert "would be deleted" in reasons["gone"]
         assert "main.tf" in reasons["bad"]
 

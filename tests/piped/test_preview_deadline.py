@@ -69,6 +69,7 @@ async def previewing(
         reporter=Reporter(client, Redactor(), clock),
         sources=sources,
         providers=providers,
+        analysis=providers,
         redact=lambda text: text,
         clock=clock,
     )

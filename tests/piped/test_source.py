@@ -12,6 +12,7 @@ from pipecd.errors import ConfigError, PipecdError, Refused, UserError
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
+from pipecd.model.deployment import Deployment
 from pipecd.model.progress import Finish
 from pipecd.model.stage import Source
 from pipecd.model.status import DeploymentStatus
@@ -21,10 +22,11 @@ from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms.registry import load_platform
 from pipecd.secrets import Redactor
+from tests.analysis.test_providers import providers as analysis_providers
 from tests.model.samples import deployment
 from tests.repo import Clone, local_clone
 from tests.stages.stage_runner import application
-from tests.world import app_file
+from tests.world import app_file, pipeline
 
 
 @pytest.fixture
@@ -274,6 +276,21 @@ async def test_an_applications_file_may_be_a_link_inside_the_repository(
     assert source.config.spec.name == "linked"
 
 
+async def plan_head(sources: Sources, clone: Clone) -> Deployment | Finish | None:
+    """The plan of an application without a deployment, by an agent without analysis providers."""
+
+    async def nothing_deployed(_: str) -> None:
+        return None
+
+    reporter: Any = SimpleNamespace(get_last_successful=nothing_deployed)
+    providers: Any = SimpleNamespace(config=lambda kind, name: None, of_kind=lambda kind: None)
+    pending = replace(deployment(), chain_id="", kind="TERRAFORM", git_path=at("shop"))
+    commit = replace(pending.trigger.commit, hash=clone.git("rev-parse", "HEAD"))
+    pending = replace(pending, trigger=replace(pending.trigger, commit=commit))
+    planner = Planner(sources, reporter, providers, analysis_providers(clone.path))
+    return await planner.plan(pending, application(pending))
+
+
 async def test_planning_fails_with_the_path_of_what_cannot_be_checked_out(
     sources: Sources, clone: Clone
 ) -> None:
@@ -281,15 +298,21 @@ async def test_planning_fails_with_the_path_of_what_cannot_be_checked_out(
     clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},modules/net")
     clone.git("commit", "--quiet", "--message", "A submodule")
     clone.push()
-
-    async def nothing_deployed(_: str) -> None:
-        return None
-
-    reporter: Any = SimpleNamespace(get_last_successful=nothing_deployed)
-    providers: Any = SimpleNamespace(config=lambda kind, name: None)
-    pending = replace(deployment(), chain_id="", kind="TERRAFORM", git_path=at("shop"))
-    commit = replace(pending.trigger.commit, hash=clone.git("rev-parse", "HEAD"))
-    pending = replace(pending, trigger=replace(pending.trigger, commit=commit))
-    ended = await Planner(sources, reporter, providers).plan(pending, application(pending))
+    ended = await plan_head(sources, clone)
     assert isinstance(ended, Finish) and ended.status is DeploymentStatus.FAILURE
     assert "the submodule modules/net has no URL" in ended.reason
+
+
+async def test_planning_fails_for_a_stage_that_could_only_fail(sources: Sources, clone: Clone) -> None:
+    """Not after a canary runs."""
+    metric = {"provider": "prometheus", "query": "up", "interval": "1m", "expected": {"max": 1}}
+    analysis = {"name": "ANALYSIS", "with": {"duration": "5m", "metrics": [metric]}}
+    files = {"shop/app.pipecd.yaml": pipeline("deploy", analysis), "shop/main.tf": ""}
+    clone.commit_and_push("Add", files)
+    ended = await plan_head(sources, clone)
+    assert isinstance(ended, Finish) and ended.status is DeploymentStatus.FAILURE
+    assert ended.reason == (
+        "The deployment could not be planned: shop/app.pipecd.yaml:14:"
+        " spec.pipeline.stages[1].with.metrics[0].provider: this agent has no analysis provider prometheus;"
+        " add it to spec.analysisProviders of the agent, or correct the name"
+    )

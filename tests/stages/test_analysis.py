@@ -14,12 +14,14 @@ from pipecd.config.analysis import AnalysisOptions
 from pipecd.config.decode import decode
 from pipecd.errors import ConfigError, Temporary
 from pipecd.model.analysis import HttpAnswer, Point
-from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome
+from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome, Work
 from pipecd.model.status import StageStatus
+from pipecd.stages import check_pipeline
 from pipecd.stages.analysis import STATE, analyse
 from pipecd.telemetry import AGENT_METRICS
+from tests.analysis.test_providers import providers
 from tests.stages.stage_runner import StageRunner, document, open_runner, stage_action
-from tests.world import app_file
+from tests.world import app_file, pipeline
 
 METRIC = {"provider": "p", "query": "errors", "interval": "1m", "expected": {"max": 2}}
 
@@ -71,6 +73,54 @@ async def outcome_of(
         return await runner.run("ANALYSIS", analyse, options(**values)), runner
 
 
+#: Name of an entry with errors → the entry, and the line of the key and the error.
+UNFIT = {
+    "unknown": (
+        {"metrics": [{**METRIC, "provider": "typo"}]},
+        ".with.metrics[0].provider: this agent has no analysis provider typo; ",
+    ),
+    "metrics of logs": (
+        {"metrics": [METRIC, {**METRIC, "provider": "loki"}]},
+        ".with.metrics[1].provider: the analysis provider loki has logs, but no metrics; ",
+    ),
+    "logs of metrics": (
+        {"logs": [{"provider": "p", "query": "q", "interval": "1m"}]},
+        ".with.logs[0].provider: the analysis provider p has no logs; use a provider of type LOKI, ",
+    ),
+    "no template": (
+        {"metrics": [{"template": {"name": "errors"}}]},
+        "the analysis template has no entry errors; ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entries", "error"), UNFIT.values(), ids=UNFIT)
+async def test_what_the_agent_lacks_is_known_before_a_deployment(
+    tmp_path: Path, entries: dict[str, Any], error: str
+) -> None:
+    connection = {"config": {"address": "http://127.0.0.1:1"}}
+    found = providers(
+        tmp_path,
+        {"name": "p", "type": "PROMETHEUS", **connection},
+        {"name": "loki", "type": "LOKI", **connection},
+    )
+
+    async def check(work: Work[AnalysisOptions]) -> Outcome:
+        await check_pipeline(await work.checkouts.target(), found)
+        return Done()
+
+    async def outcome(folder: Path, **given: Any) -> Outcome:
+        file = pipeline({"name": "ANALYSIS", "with": {"duration": "5m", **given}})
+        async with open_runner(folder, {"app.pipecd.yaml": file}) as runner:
+            return await runner.run("ANALYSIS", check, options())
+
+    url = {"url": "http://127.0.0.1:1", "interval": "1m", "expectedCode": 200}
+    assert await outcome(tmp_path / "fit", metrics=[METRIC], https=[url]) == Done()
+    with pytest.raises(ConfigError) as raised:
+        await outcome(tmp_path / "unfit", **entries)
+    assert error in str(raised.value)
+
+
 async def test_every_check_covers_its_interval_and_the_last_is_at_the_end(tmp_path: Path) -> None:
     provider = Provider({"errors": [1, 2]})
     async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
@@ -118,7 +168,7 @@ async def test_a_value_outside_fails_the_stage_at_once(tmp_path: Path) -> None:
     ]
     assert (stored["expected"], stored["allowed_failures"]) == ({"min": None, "max": 2}, 0)
     assert stored["link"].startswith("https://graphs.example/p?q=errors&from=")
-    assert any("[metrics-0] failed: metrics-0: 2.5 is above 2" in line for line in runner.log.lines)
+    assert any("[metrics-0] failed: 2.5 is above 2" in line for line in runner.log.lines)
 
 
 async def test_what_is_stored_is_valid_json_and_bounded(tmp_path: Path) -> None:

@@ -66,9 +66,8 @@ class Providers:
             return await self._query_points(provider, query, start, end)
 
     async def _query_points(self, provider: str, query: str, start: float, end: float) -> Sequence[Point]:
-        match config := self._find(provider):
-            case LokiConfig():
-                raise Refused(f"the analysis provider {provider} has logs, but no metrics")
+        self.check_metrics(provider)
+        match config := self._configs[provider]:
             case PrometheusConfig():
                 return await prometheus.query_range(config, query, start, end)
             case DatadogConfig():
@@ -84,7 +83,8 @@ class Providers:
             return await self._query_lines(provider, query, start, end)
 
     async def _query_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
-        match config := self._find(provider):
+        self.check_logs(provider)
+        match config := self._configs[provider]:
             case LokiConfig():
                 return await loki.query_range(config, query, start, end, limit=MAX_LINES)
             case CloudWatchConfig():
@@ -95,10 +95,21 @@ class Providers:
                 return await cloud_logging.list_entries(
                     config, self._google[provider], query, start, end, limit=MAX_LINES
                 )
-        raise Refused(
-            f"the analysis provider {provider} has no logs",
-            remedy="use a provider of type LOKI, CLOUDWATCH or STACKDRIVER",
-        )
+        raise AssertionError(config)
+
+    def check_metrics(self, provider: str) -> None:
+        if isinstance(self._find(provider), LokiConfig):
+            raise Refused(
+                f"the analysis provider {provider} has logs, but no metrics",
+                remedy="use a provider of another type",
+            )
+
+    def check_logs(self, provider: str) -> None:
+        if not isinstance(self._find(provider), LokiConfig | CloudWatchConfig | CloudMonitoringConfig):
+            raise Refused(
+                f"the analysis provider {provider} has no logs",
+                remedy="use a provider of type LOKI, CLOUDWATCH or STACKDRIVER",
+            )
 
     def link(self, provider: str, query: str, start: float, end: float) -> str:
         template = self._links.get(provider, "")

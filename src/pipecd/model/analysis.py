@@ -229,6 +229,14 @@ class AnalysisProviders(Protocol):
         """Lines of logs that match the query; the first of many. Errors as for `points`."""
         ...
 
+    def check_metrics(self, provider: str) -> None:
+        """Raises UserError if the agent has no such provider, or it has no metrics."""
+        ...
+
+    def check_logs(self, provider: str) -> None:
+        """Raises UserError if the agent has no such provider, or it has no logs."""
+        ...
+
     def link(self, provider: str, query: str, start: float, end: float) -> str:
         """A link for people to the provider's own graph of the query; empty if none is configured."""
         ...

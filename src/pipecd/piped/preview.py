@@ -18,9 +18,10 @@ from pipecd import proto_json, tracing
 from pipecd.clock import Clock, timeout
 from pipecd.config.piped import PlanPreview
 from pipecd.errors import NotFound, PipecdError, UserError
+from pipecd.model.analysis import AnalysisProviders
 from pipecd.model.application import Application, DeploymentReference, plugin_of_kind
 from pipecd.model.command import BuildPlanPreview
-from pipecd.model.deployment import Trigger
+from pipecd.model.deployment import SyncStrategy, Trigger
 from pipecd.model.plan import Strategy
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
@@ -44,6 +45,7 @@ from pipecd.platforms.registry import load_platform
 from pipecd.retry import Retry
 from pipecd.retry import call as retried
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult, PlanPreviewCommandResult
+from pipecd.stages import check_pipeline
 from pipecd.wire import has_number, kind_number, strategy_to
 
 log = structlog.get_logger()
@@ -66,6 +68,7 @@ class PreviewServices:
     reporter: Reporter
     sources: Sources
     providers: Providers
+    analysis: AnalysisProviders
     #: Masks secrets in a text.
     redact: Callable[[str], str]
     clock: Clock
@@ -272,8 +275,11 @@ class PlanPreviewLoop:
             if is_deployed_by_scripts(head.config):
                 target = await load_desired_state(platform, head)
                 if target is None:
+                    await check_pipeline(head, services.analysis)
                     return BY_SCRIPTS, Preview(summary="Scripts deploy this application: no preview")
             strategy, refused = await _determine_strategy(platform, pull_request, head, running, target)
+            if strategy.strategy is SyncStrategy.PIPELINE:
+                await check_pipeline(head, services.analysis)
             request = PreviewRequest(
                 application=application,
                 provider=provider,

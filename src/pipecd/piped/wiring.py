@@ -98,13 +98,14 @@ def build_components(
     observation_requests = ObservationRequests(
         heads, sources, providers, redactor.text, clock, settings.desired_states
     )
+    analysis_providers = analysis.Providers(spec)
     stage_services = StageServices(
         sources=sources,
         other_repositories=other_repositories,
         logs=StageLogs(client, redactor, clock, settings.stage_logs),
         providers=providers,
         encrypted_objects=encrypted_objects,
-        analysis=analysis.Providers(spec),
+        analysis=analysis_providers,
         clock=clock,
         settings=settings.stages,
         call_slots=CallSlots(settings.stages.max_calls_per_provider),
@@ -156,7 +157,7 @@ def build_components(
             leadership=leadership,
             reporter=reporter,
             sync_states=sync_states,
-            planner=Planner(sources, reporter, providers),
+            planner=Planner(sources, reporter, providers, analysis_providers),
             stage_services=stage_services,
             clock=clock,
             settings=settings.rollout,
@@ -172,6 +173,7 @@ def build_components(
                 reporter=reporter,
                 sources=sources,
                 providers=providers,
+                analysis=analysis_providers,
                 redact=redactor.text,
                 clock=clock,
             ),

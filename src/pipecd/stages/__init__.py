@@ -4,11 +4,14 @@
 """
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from pipecd.config.analysis import AnalysisOptions
+from pipecd.config.document import Path as KeyPath
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, WaitApprovalOptions, WaitOptions
+from pipecd.model.analysis import AnalysisProviders
 from pipecd.model.plan import (
     ANALYSIS,
     CUSTOM_SYNC,
@@ -17,8 +20,8 @@ from pipecd.model.plan import (
     SCRIPT_RUN_ROLLBACK,
     WAIT_APPROVAL,
 )
-from pipecd.model.stage import StageFunction
-from pipecd.stages.analysis import analyse
+from pipecd.model.stage import Source, StageFunction
+from pipecd.stages.analysis import analyse, check_analysis
 from pipecd.stages.approval import wait_approval
 from pipecd.stages.custom import custom_sync, custom_sync_rollback
 from pipecd.stages.script import script_run, script_run_rollback
@@ -43,3 +46,21 @@ STAGES: Mapping[str, StageFunction] = {
     CUSTOM_SYNC: custom_sync,
     CUSTOM_SYNC_ROLLBACK.name: custom_sync_rollback,
 }
+
+
+class CheckStage(Protocol):
+    async def __call__(
+        self, options: Any, path: KeyPath, source: Source, providers: AnalysisProviders, /
+    ) -> None: ...
+
+
+#: Stage name → what raises ConfigError if the agent, or another file of the checkout, lacks what it needs.
+CHECKS: Mapping[str, CheckStage] = {ANALYSIS: check_analysis}
+
+
+async def check_pipeline(source: Source, providers: AnalysisProviders) -> None:
+    """Before anything is deployed: raises ConfigError for a stage that could only fail."""
+    pipeline = source.config.spec.pipeline
+    for index, stage in enumerate(pipeline.stages if pipeline else ()):
+        if check := CHECKS.get(stage.name):
+            await check(stage.options, ("spec", "pipeline", "stages", index), source, providers)

@@ -26,11 +26,13 @@ from pipecd.config.analysis import (
     decode_template,
     merge_template,
 )
+from pipecd.config.document import Path as KeyPath
 from pipecd.config.document import parse, read_file
 from pipecd.config.event_watcher import SHARED_DIRECTORY
-from pipecd.errors import ConfigError, NotFound, Place, Refused, Temporary
+from pipecd.errors import ConfigError, NotFound, Place, Refused, Temporary, UserError
 from pipecd.json_input import decode_json
 from pipecd.model.analysis import (
+    AnalysisProviders,
     Check,
     Limits,
     Point,
@@ -57,6 +59,8 @@ LATEST_RESULT = "latest-analysis"
 #: entries; characters of their names, sentences, queries and links.
 MAX_CHECKS, MAX_ALL_CHECKS, MIN_CHECKS = 30, 400, 6
 MAX_NAME, MAX_WHY, MAX_QUERY, MAX_LINK = 100, 300, 1000, 4000
+#: Entries that the log names at the start.
+MAX_NAMES = 10
 #: Series exist only while the analysis runs.
 VALUE = Gauge(
     "pipecd_analysis_value",
@@ -74,9 +78,13 @@ PRIMARY, CANARY, BASELINE = "primary", "canary", "baseline"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One entry of the stage. `id` is PipeCD's, such as `metrics-0`; `name` is its template's, or empty."""
+    """One entry of the stage. `id` is PipeCD's, such as `metrics-0`; `name` is its template's, or empty.
+
+    `path` is its place in the stage's `with`.
+    """
 
     id: str
+    path: tuple[str, int]
     name: str
     config: AnalysisEntry
     app_args: Mapping[str, str]
@@ -128,6 +136,25 @@ class State:
         return replace(self, tallies={**self.tallies, **tallies}, checks={**self.checks, **stored})
 
 
+async def check_analysis(
+    options: AnalysisOptions, path: KeyPath, source: Source, providers: AnalysisProviders
+) -> None:
+    """Raises ConfigError if an entry's template is missing, or its provider, or what the provider must have.
+
+    `path` is that of the stage in the application's file.
+    """
+    for entry in await asyncio.to_thread(_entries, options, source):
+        try:
+            match entry.config:
+                case MetricsEntry(provider=provider):
+                    providers.check_metrics(provider)
+                case LogEntry(provider=provider):
+                    providers.check_logs(provider)
+        except UserError as error:
+            place = source.config.place(*path, "with", *entry.path, "provider")
+            raise ConfigError(error.what, remedy=error.remedy, place=place) from None
+
+
 async def analyse(work: Work[AnalysisOptions]) -> Outcome:
     outcome = await _analyse(work)
     if not isinstance(outcome, Again):
@@ -167,8 +194,11 @@ _REMEDY = "see the stage's log for each check"
 
 
 async def _start(work: Work[AnalysisOptions], entries: Sequence[Entry], duration: float) -> Outcome:
-    work.log.info(f"Analysing {len(entries)} metrics, logs and URLs for {duration:g} s")
-    if not entries:
+    if entries:
+        names = ", ".join(entry.what for entry in entries[:MAX_NAMES])
+        more = f" and {len(entries) - MAX_NAMES} more" if len(entries) > MAX_NAMES else ""
+        work.log.info(f"Analysing {names}{more} for {duration:g} s")
+    else:
         work.log.info("The stage has no metrics, logs and https: it only waits")
     # Those of an analysis that was cancelled.
     _remove_values(work.application.name)
@@ -234,7 +264,7 @@ async def _check(
     for entry, (check, query) in zip(due.values(), results, strict=True):
         _show_value(work, entry, check)
         log = work.log.info if check.verdict in (Verdict.PASSED, Verdict.NO_DATA) else work.log.error
-        log(f"[{entry.id}] {check.verdict.value}: {check.why}")
+        log(f"[{entry.id}] {check.verdict.value}: {check.why.removeprefix(f'{entry.what}: ')}")
         if query and query != queries.get(entry.id):
             work.log.info(f"[{entry.id}] query: {query[:MAX_QUERY]}")
             queries[entry.id] = query[:MAX_QUERY]
@@ -383,12 +413,12 @@ async def _previous_start(work: Work[AnalysisOptions]) -> float | None:
 
 def _entries(options: AnalysisOptions, source: Source) -> Sequence[Entry]:
     """The entries with their templates. Raises ConfigError."""
-    configs: Sequence[tuple[str, Sequence[AnalysisEntry]]] = (
-        ("metrics", options.metrics),
-        ("log", options.logs),
-        ("http", options.https),
+    configs: Sequence[tuple[str, str, Sequence[AnalysisEntry]]] = (
+        ("metrics", "metrics", options.metrics),
+        ("log", "logs", options.logs),
+        ("http", "https", options.https),
     )
-    needed = any(entry.template for _, entries in configs for entry in entries)
+    needed = any(entry.template for _, _, entries in configs for entry in entries)
     template = _load_template(source.root) if needed else AnalysisTemplateSpec()
     templates: Mapping[str, Mapping[str, Any]] = {
         "metrics": template.metrics,
@@ -397,7 +427,7 @@ def _entries(options: AnalysisOptions, source: Source) -> Sequence[Entry]:
     }
     app_args = source.config.spec.app_custom_args
     found = []
-    for kind, entries in configs:
+    for kind, key, entries in configs:
         for index, entry in enumerate(entries):
             config = merge_template(entry, templates[kind])
             entry_id = f"{kind}-{index}"
@@ -407,7 +437,7 @@ def _entries(options: AnalysisOptions, source: Source) -> Sequence[Entry]:
                 raise ConfigError(f"{entry_id}: {error}", remedy="shorten the interval") from None
             args = {**app_args, **(entry.template.app_args if entry.template else {})}
             name = entry.template.name if entry.template else ""
-            found.append(Entry(id=entry_id, name=name, config=config, app_args=args))
+            found.append(Entry(id=entry_id, path=(key, index), name=name, config=config, app_args=args))
     return found
 
 

@@ -99,7 +99,7 @@ async def check_cancelled_canary(w: World, cloud: Cloud, app: str) -> None:
 
     deployment_id = await eventually(waits)
     assert cloud.weights() == SHIFTED
-    await w.wait_for_log(deployment_id, "stage-2", "[metrics-0] passed: metrics-0: ")
+    await w.wait_for_log(deployment_id, "stage-2", "[metrics-0] passed: ")
     await w.wait_for_log(deployment_id, "stage-2", f"[metrics-0] query: {ERRORS}")
     await w.console.call("CancelDeployment", deployment_id=deployment_id)
     final = await w.wait_until_final(deployment_id)

@@ -13,6 +13,7 @@ import structlog
 
 from pipecd.config.application import ApplicationConfig, auto_rollback
 from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary, UserError
+from pipecd.model.analysis import AnalysisProviders
 from pipecd.model.application import Application, DeploymentReference, GitPath
 from pipecd.model.deployment import Deployment, Stage, SyncStrategy, Trigger
 from pipecd.model.plan import (
@@ -33,6 +34,7 @@ from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.desired import load_desired_state
 from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
+from pipecd.stages import check_pipeline
 
 log = structlog.get_logger()
 
@@ -45,8 +47,11 @@ PLANNED_REASON = "The deployment was planned"
 
 
 class Planner:
-    def __init__(self, sources: Sources, reporter: Reporter, providers: Providers) -> None:
+    def __init__(
+        self, sources: Sources, reporter: Reporter, providers: Providers, analysis: AnalysisProviders
+    ) -> None:
         self._sources, self._reporter, self._providers = sources, reporter, providers
+        self._analysis = analysis
         self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_PLANS)
 
     async def plan(self, deployment: Deployment, application: Application) -> Deployment | Finish | None:
@@ -91,6 +96,8 @@ class Planner:
                 running = await self._load_running(platform, deployment, last, provider)
                 strategy = strategy or platform_strategy(platform, running, target)
                 strategy = with_refused_changes(strategy, platform, running, target)
+            if strategy.strategy is SyncStrategy.PIPELINE:
+                await check_pipeline(source, self._analysis)
             versions = () if target is None else tuple(platform.versions(target))
             stages = _stages(platform, source.config, strategy, by_scripts=target is None)
             timeout = source.config.spec.timeout.total_seconds()
