@@ -9,7 +9,8 @@ Each process is forked from one that has already imported the package, because s
 importing everything takes a second of CPU time or more: from the one that also forks the workers of
 pytest-xdist, or without those, from one that this module starts. Otherwise it is an independent process, with
 its own session; it is killed when the process ends that has started it. Tests of the start of an interpreter
-use `sys.executable` instead.
+use `sys.executable` instead. A program that starts others with its interpreter starts them as quickly with
+`forked_interpreter`.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import atexit
 import gc
 import os
 import pickle
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -83,15 +85,17 @@ def start_program(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     steps: int = 0,
+    interpreter: Path | None = None,
 ) -> Program:
     """Start a program: `argv` begins with its name (pipecd, piped, pipectl or launcher).
 
     Its output is appended to `output`; stderr to `errors`, if given. Its standard input is `stdin`, or empty.
     `env` replaces the environment, which is otherwise inherited. With `steps`, the process kills itself with
     SIGKILL after so many steps of its event loop: while a task runs, or between two of its awaits.
+    `interpreter` is what it starts other programs with, in place of Python's.
     """
     environment = dict(os.environ if env is None else env)
-    function = partial(_run, list(argv), environment, cwd or Path.cwd(), steps)
+    function = partial(_run, list(argv), environment, cwd or Path.cwd(), steps, interpreter)
     return _start(function, stdin or Path(os.devnull), output, errors or output)
 
 
@@ -106,6 +110,19 @@ def _start(function: Callable[[], None], stdin: Path, output: Path, errors: Path
         writing = [opened.enter_context(file.open("ab")) for file in (output, errors)]
         files = [opened.enter_context(stdin.open("rb")), *writing]
         return Program(fork_server.Fork(_server(), [file.fileno() for file in files], message))
+
+
+def forked_interpreter(folder: Path) -> Path:
+    """Create a program in `folder` that can be used in place of Python's, with the arguments `-m` or `-c`.
+
+    It waits for a process that is forked as others, and ends as it ends.
+    """
+    program = Path(__file__).with_name("forked_interpreter.py")
+    command = shlex.join([sys.executable, "-I", "-S", str(program), _server()])
+    script = folder / "forked-python"
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(0o755)
+    return script
 
 
 @cache
@@ -126,12 +143,13 @@ def run_program(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 120.0,
+    interpreter: Path | None = None,
 ) -> Completed:
     """Run a program to its end, as `start_program` does. Creates two files in `folder`."""
     output, errors = folder / "program.stdout", folder / "program.stderr"
     for file in (output, errors):
         file.write_bytes(b"")
-    program = start_program(argv, output=output, errors=errors, env=env, cwd=cwd)
+    program = start_program(argv, output=output, errors=errors, env=env, cwd=cwd, interpreter=interpreter)
     try:
         code = program.wait(timeout)
     finally:
@@ -140,16 +158,27 @@ def run_program(
 
 
 def _detached(function: Callable[[], None]) -> None:
-    """Runs in the forked process: makes it independent of the one that it was forked from."""
+    """Runs in the forked process."""
+    detach()
+    function()
+
+
+def detach() -> None:
+    """Make this forked process independent of the one that it was forked from."""
     os.setsid()
     # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     structlog.reset_defaults()
     gc.set_threshold(700, 10, 10)
-    function()
 
 
-def _run(argv: list[str], environment: Mapping[str, str], folder: Path, steps: int) -> None:
+def _run(
+    argv: list[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    steps: int,
+    interpreter: Path | None,
+) -> None:
     """Runs in the forked process."""
     from pipecd import __main__ as programs
 
@@ -157,6 +186,8 @@ def _run(argv: list[str], environment: Mapping[str, str], folder: Path, steps: i
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = argv
+    if interpreter:
+        sys.executable = str(interpreter)
     if steps:
         asyncio.set_event_loop_policy(_KillingPolicy(steps))
     getattr(programs, _ENTRY_POINTS[argv[0]])()

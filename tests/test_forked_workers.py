@@ -1,5 +1,6 @@
 """Workers and programs that are forked from one process: their ends, and what is reported of them."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.eventually import eventually
-from tests.programs import run_program, start_function, start_program
+from tests.programs import forked_interpreter, run_program, start_function, start_program
 
 ROOT = Path(__file__).parents[1]
 #: Two tests, of which one kills its worker.
@@ -130,6 +131,35 @@ async def test_a_program_receives_signals(tmp_path: Path) -> None:
         assert program.poll() is None
         program.send_signal(number)
         assert program.wait(120) == program.poll() == -number
+
+
+async def test_a_forked_interpreter_ends_as_its_process(tmp_path: Path) -> None:
+    """It passes on signals, arguments and standard files; both are killed together."""
+    python = forked_interpreter(tmp_path)
+    program = "import os, signal, sys; print(sys.argv, os.getpid(), flush=True); "
+    answer = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); print(1, flush=True); signal.pause()"
+
+    def start(statements: str, *arguments: str) -> tuple[subprocess.Popen[str], int]:
+        command = [str(python), "-c", program + statements, *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        given, pid = process.stdout.readline().rsplit(maxsplit=1)
+        assert given == repr(["-c", *arguments]) and int(pid) != process.pid
+        return process, int(pid)
+
+    assert start("sys.exit(7)", "a b")[0].wait(120) == 7
+    assert start("os.kill(os.getpid(), signal.SIGKILL)")[0].wait(120) == -signal.SIGKILL
+    process, _ = start(answer)
+    assert process.stdout and process.stdout.readline() == "1\n"
+    process.terminate()
+    assert process.wait(120) == 3
+    process, pid = start("signal.pause()")
+    forked = psutil.Process(pid)
+    process.kill()
+    await asyncio.to_thread(forked.wait, 120)
+    process.wait()
+    module = subprocess.run([python, "-m", "pipecd", "version"], capture_output=True, text=True, timeout=120)
+    assert module.returncode == 0 and module.stdout
 
 
 async def test_programs_are_killed_with_the_process_that_started_them(tmp_path: Path) -> None:

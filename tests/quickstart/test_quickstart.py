@@ -21,7 +21,7 @@ from pipecd.quickstart.console import Console
 from pipecd.quickstart.state import State
 from tests.eventually import eventually
 from tests.ports import free_ports
-from tests.programs import Completed, run_program, start_program
+from tests.programs import Completed, forked_interpreter, run_program, start_program
 from tests.repo import Clone
 
 pytestmark = pytest.mark.timeout(1200)
@@ -29,9 +29,12 @@ APPLICATIONS = {"network", "website", "greeting", "limits"}
 
 
 class Quickstart:
+    """Its programs are forked; with `interpreter` None, each is started with an interpreter of its own."""
+
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
         self.output = folder.parent / "output.txt"
+        self.interpreter: Path | None = forked_interpreter(folder.parent)
 
     def command(self, *flags: str) -> list[str]:
         return ["pipecd", "quickstart", f"--state-dir={self.folder}", f"--port={self.port}", *flags]
@@ -41,7 +44,9 @@ class Quickstart:
         """Run the quickstart until the block ends, then stop it with SIGINT (Ctrl-C)."""
         self.output.write_bytes(b"")
         environment = {**os.environ, "COLUMNS": "200"}
-        program = start_program(self.command(*flags), output=self.output, env=environment)
+        program = start_program(
+            self.command(*flags), output=self.output, env=environment, interpreter=self.interpreter
+        )
         try:
             await eventually(self._ready, 300)
             async with Console(f"http://127.0.0.1:{self.port}") as console:
@@ -54,7 +59,9 @@ class Quickstart:
 
     def run(self, *flags: str) -> Completed:
         """Run the command to its end."""
-        return run_program(self.command(*flags), self.folder.parent, timeout=300)
+        return run_program(
+            self.command(*flags), self.folder.parent, timeout=300, interpreter=self.interpreter
+        )
 
     async def _ready(self) -> bool:
         return "PipeCD is ready" in self.output.read_text()
@@ -65,7 +72,7 @@ class Quickstart:
         return match[1]
 
     def kill(self, program: str) -> None:
-        """Kill a program (`server`, `piped`) with SIGKILL."""
+        """Kill a program (`server`, `piped`) that has an interpreter of its own with SIGKILL."""
         own = f"={self.folder}{os.sep}"
         (process,) = (
             process
@@ -116,7 +123,8 @@ async def wait_for_deployment(console: Console, name: str, number: int) -> dict[
 async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quickstart: Quickstart) -> None:
     """With the emulated AWS: a Lambda canary and an ECS blue-green deployment in addition to the demo.
 
-    After a restart, the emulated AWS is empty. `tests/test_packages.py` starts the demo without it.
+    After a restart, the emulated AWS is empty, and each program has an interpreter of its own.
+    `tests/test_packages.py` starts the demo without the emulated AWS.
     """
     async with quickstart.start("--with-aws-emulator") as console:
         password = quickstart.printed("password")
@@ -165,6 +173,7 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         assert (await wait_for_deployment(console, "network", 2))["status"] == "DEPLOYMENT_SUCCESS"
         deployed_ids = [deployment["id"] for deployment in await list_deployments(console, "network")]
         await _check_aws_deployments(console)
+    quickstart.interpreter = None
     async with quickstart.start("--with-aws-emulator") as console:
         assert quickstart.printed("password") == password
         assert [deployment["id"] for deployment in await list_deployments(console, "network")] == deployed_ids
