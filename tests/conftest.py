@@ -9,9 +9,11 @@ on it.
 import gc
 import json
 import os
+import sys
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# httpcore looks for this package before it waits for anything, a dozen times for each request.
+if find_spec("sniffio") is None:
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 # Terraform, Helm and others are written in Go, and end long before their memory would matter.
 os.environ.setdefault("GOGC", "400")
