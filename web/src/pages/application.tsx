@@ -4,7 +4,7 @@ import { Alert, Anchor, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { usePrefetchQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
-import { lastDeploymentFailed } from "../attention";
+import { awaitsApproval, lastDeploymentFailed } from "../attention";
 import { ApplicationActions } from "../components/application-actions";
 import { displayedSyncStatus } from "../components/application-table";
 import { Breakable } from "../components/breakable";
@@ -28,7 +28,7 @@ import { SyncState } from "../components/sync-state";
 import { RelativeTime } from "../components/time";
 import { versionLines } from "../components/version-line";
 import { WebLink } from "../components/web-link";
-import { syncStatusDisplay } from "../display-names";
+import { syncStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names";
 import { describeFailure } from "../failure";
 import { kindName, kindOf, providerOf } from "../kinds";
 import { applicationQuery, deploymentsQuery, liveStateQuery, pipedsQuery } from "../queries";
@@ -76,6 +76,7 @@ function ApplicationDetails({ application }: { application: Application }) {
   if (deployments.isPending && lastDeploymentFailed(application)) {
     return <Skeleton height={320} role="status" aria-label="Loading application" />;
   }
+  const waiting = deployments.data?.deployments.find(awaitsApproval);
   return (
     <Stack gap="lg">
       <PageHeader
@@ -83,7 +84,7 @@ function ApplicationDetails({ application }: { application: Application }) {
         parent={PARENT}
         badge={
           <>
-            <StatusBadge status={syncStatusDisplay(displayedSyncStatus(application))} />
+            <StatusBadge status={waiting ? WAITING_FOR_APPROVAL : syncStatusDisplay(displayedSyncStatus(application))} />
             <FavouriteButton application={application} />
           </>
         }
@@ -98,7 +99,7 @@ function ApplicationDetails({ application }: { application: Application }) {
       <PinBanner application={application} />
       <LastFailure application={application} />
       <Section title="Sync status" id="sync-status">
-        <SyncState application={application} />
+        <SyncState application={application} waiting={waiting} />
       </Section>
       <LiveState application={application} />
       <Grid gap="lg">
