@@ -34,7 +34,7 @@ async def applications(w: World, agent: Client) -> None:
 async def listed_names(page: Page) -> list[str]:
     """The application names on this page, in order."""
     links = page.get_by_role("main").get_by_role("link", name="shop-")
-    return [text.strip() for text in await links.all_inner_texts()]
+    return [text.strip() for text in await links.all_text_contents()]
 
 
 async def test_deployments_are_paginated_newest_first(

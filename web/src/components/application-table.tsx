@@ -1,6 +1,5 @@
 // The table of applications.
 
-import { Table } from "@mantine/core";
 import { type Dispatch, memo, type SetStateAction, useCallback } from "react";
 
 import { lastDeploymentFailed } from "../attention";
@@ -20,7 +19,7 @@ import { Labels } from "./labels";
 import { RowCheckbox } from "./row-checkbox";
 import { RowLink } from "./row-link";
 import { StatusBadge, StatusIcon } from "./status";
-import classes from "./table.module.css";
+import classes from "./application-table.module.css";
 import { RelativeTime } from "./time";
 
 interface ApplicationTableProps {
@@ -50,26 +49,26 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
     [onSelect],
   );
   return (
-    <Table className={`${classes.table} ${classes.rows}`} verticalSpacing="sm" aria-label="Applications">
-      <Table.Thead>
-        <Table.Tr>
-          <Table.Th w={40}>
+    <table className={classes.applications} aria-label="Applications">
+      <thead>
+        <tr>
+          <th>
             <RowCheckbox
               label="Select all on this page"
               checked={chosen > 0 && chosen === applications.length}
               indeterminate={chosen > 0 && chosen < applications.length}
               toggle={() => onSelect(chosen > 0 ? new Set() : new Set(applications.map(({ id }) => id)))}
             />
-          </Table.Th>
-          <Table.Th w={150}>Status</Table.Th>
-          <Table.Th>Application</Table.Th>
-          <Table.Th visibleFrom="md">Kind</Table.Th>
-          <Table.Th visibleFrom="sm">Running commit</Table.Th>
-          <Table.Th visibleFrom="lg">Piped</Table.Th>
-          <Table.Th>Last deployment</Table.Th>
-        </Table.Tr>
-      </Table.Thead>
-      <Table.Tbody>
+          </th>
+          <th>Status</th>
+          <th>Application</th>
+          <th className="mantine-visible-from-md">Kind</th>
+          <th className="mantine-visible-from-sm">Running commit</th>
+          <th className="mantine-visible-from-lg">Piped</th>
+          <th>Last deployment</th>
+        </tr>
+      </thead>
+      <tbody>
         {applications.map((application) => (
           <Row
             key={application.id}
@@ -80,8 +79,8 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
             toggle={toggle}
           />
         ))}
-      </Table.Tbody>
-    </Table>
+      </tbody>
+    </table>
   );
 }
 
@@ -97,7 +96,11 @@ interface RowProps {
 const Row = memo(function Row({ application, waiting, piped, selected, toggle }: RowProps) {
   const running = application.mostRecentlySuccessfulDeployment;
   return (
-    <tr data-disabled={application.disabled || undefined} data-selected={selected || undefined}>
+    <tr
+      data-disabled={application.disabled || undefined}
+      data-selected={selected || undefined}
+      data-lines={1 + Number(application.description !== "") + Number(Object.keys(application.labels).length > 0)}
+    >
       <td>
         <RowCheckbox label={`Select ${application.name}`} checked={selected} toggle={() => toggle(application.id)} />
       </td>

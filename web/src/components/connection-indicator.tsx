@@ -25,7 +25,7 @@ export function ConnectionIndicator() {
     <Tooltip label={hint}>
       <span className={classes.indicator} data-connection={connection} data-tone={TONES[connection]} role="status">
         <span className={classes.dot} aria-hidden />
-        {label}
+        <span className={classes.label}>{label}</span>
       </span>
     </Tooltip>
   );

@@ -20,9 +20,11 @@ export function FilterSelect({ label, options, selected, onChange }: FilterSelec
       value={selected}
       onChange={onChange}
       clearable
+      clearSectionMode="clear"
       hidePickedOptions
       clearButtonProps={{ "aria-label": `Clear ${label.toLowerCase()}` }}
-      style={{ flex: "1 1 160px", minWidth: 0 }}
+      // Several names beside one another are readable.
+      style={{ flex: selected.length > 1 ? "2 1 280px" : "1 1 160px", minWidth: 0 }}
     />
   );
 }

@@ -3,8 +3,8 @@
 import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure, useWindowEvent } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { Suspense, useEffect, useRef } from "react";
-import { Link, Navigate, NavigationType, Outlet, useLocation, useNavigationType } from "react-router";
+import { memo, Suspense, useEffect, useRef } from "react";
+import { Navigate, NavigationType, Outlet, useLocation, useNavigationType } from "react-router";
 
 import { awaitsApprovalOf } from "../attention";
 import { Commands } from "../features/commands/commands";
@@ -23,7 +23,7 @@ import { ErrorAlert } from "./error-alert";
 import { ForbiddenPage } from "./forbidden-page";
 import { LeftOutParams } from "./left-out-params";
 import { Logo } from "./logo";
-import { RowLinks } from "./row-link";
+import { RowLink, RowLinks } from "./row-link";
 import { setTitleCount } from "../title";
 import { InboxLink } from "./inbox-link";
 import { ThemeMenu } from "./theme-menu";
@@ -67,10 +67,11 @@ interface SignedInProps {
   rights: readonly Right[];
 }
 
-function Connected({ me, rights }: SignedInProps) {
+/** Not rendered with each navigation, of which the page itself and a few links depend. */
+const Connected = memo(function Connected({ me, rights }: SignedInProps) {
   useFollowRights(rights);
   return useStartLiveUpdates() ? <SignedInLayout me={me} /> : <Loading />;
-}
+});
 
 /** When the rights of the user change, everything that they include is loaded again. */
 function useFollowRights(rights: readonly Right[]) {
@@ -84,15 +85,10 @@ function useFollowRights(rights: readonly Right[]) {
 }
 
 function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
-  useNotices(me);
-  const [opened, navigation] = useDisclosure(false);
-  const main = useFocusOnNavigation(navigation.close);
-  const { pathname } = useLocation();
-  const approvals = useApprovals(me.subject);
-  const may = useMay();
-  const forbidden = forbiddenPage(may, pathname);
+  const [opened, { toggle, close }] = useDisclosure(false);
   return (
-    <>
+    <RowLinks>
+      <Notices me={me} />
       <a className="skip" href="#main">
         Skip to content
       </a>
@@ -106,21 +102,21 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
             <Group gap="xs" wrap="nowrap" miw={0}>
               <Burger
                 opened={opened}
-                onClick={navigation.toggle}
+                onClick={toggle}
                 hiddenFrom="sm"
                 size="sm"
                 aria-label={opened ? "Close navigation" : "Open navigation"}
                 aria-expanded={opened}
               />
-              <Link to="/" className="link" aria-label="PipeCD home">
+              <RowLink to="/" className="link" aria-label="PipeCD home">
                 <Group gap={8} wrap="nowrap">
                   <Logo />
                   <Text fw={700} size="lg" visibleFrom="xs">
                     PipeCD
                   </Text>
                 </Group>
-              </Link>
-              <Text className="faint" size="sm" truncate title="Project">
+              </RowLink>
+              <Text className="faint" size="sm" truncate title={`Project ${me.projectId}`}>
                 {me.projectId}
               </Text>
             </Group>
@@ -134,33 +130,64 @@ function SignedInLayout({ me }: Pick<SignedInProps, "me">) {
           </Group>
         </AppShell.Header>
         <AppShell.Navbar p="xs" bg="var(--surface)" aria-label="Main">
-          <Stack gap={2}>
-            {NAVIGATION.filter((to) => !forbiddenPage(may, to)).map((to) => (
-              <NavLink
-                key={to}
-                component={Link}
-                to={to}
-                label={TITLES.get(to)}
-                leftSection={<PageIcon to={to} />}
-                rightSection={to === "/attention" && approvals > 0 && <ApprovalCount count={approvals} />}
-                active={pathname.startsWith(to)}
-                aria-current={pathname.startsWith(to) ? "page" : undefined}
-                style={{ borderRadius: 8 }}
-              />
-            ))}
-          </Stack>
+          <Navigation user={me.subject} />
         </AppShell.Navbar>
-        <AppShell.Main id="main" ref={main} tabIndex={-1}>
-          <OutOfDateAlert />
-          <LeftOutParams />
-          <Suspense fallback={<Loading />}>
-            <RowLinks>
-              {forbidden ? <ForbiddenPage page={forbidden} projectId={me.projectId} /> : <Outlet />}
-            </RowLinks>
-          </Suspense>
-        </AppShell.Main>
+        <Main projectId={me.projectId} onNavigation={close} />
       </AppShell>
-    </>
+    </RowLinks>
+  );
+}
+
+function Notices({ me }: Pick<SignedInProps, "me">) {
+  useNotices(me);
+  return null;
+}
+
+function Navigation({ user }: { user: string }) {
+  const { pathname } = useLocation();
+  const approvals = useApprovals(user);
+  return <PageLinks current={NAVIGATION.find((to) => pathname.startsWith(to))} approvals={approvals} />;
+}
+
+interface PageLinksProps {
+  current: (typeof NAVIGATION)[number] | undefined;
+  approvals: number;
+}
+
+const PageLinks = memo(function PageLinks({ current, approvals }: PageLinksProps) {
+  const may = useMay();
+  return (
+    <Stack gap={2}>
+      {NAVIGATION.filter((to) => !forbiddenPage(may, to)).map((to) => (
+        <NavLink
+          key={to}
+          component={RowLink}
+          to={to}
+          label={TITLES.get(to)}
+          leftSection={<PageIcon to={to} />}
+          rightSection={to === "/attention" && approvals > 0 && <ApprovalCount count={approvals} />}
+          active={to === current}
+          aria-current={to === current ? "page" : undefined}
+          style={{ borderRadius: 8 }}
+        />
+      ))}
+    </Stack>
+  );
+});
+
+function Main({ projectId, onNavigation }: { projectId: string; onNavigation: () => void }) {
+  const main = useFocusOnNavigation(onNavigation);
+  const { pathname } = useLocation();
+  const may = useMay();
+  const forbidden = forbiddenPage(may, pathname);
+  return (
+    <AppShell.Main id="main" ref={main} tabIndex={-1}>
+      <OutOfDateAlert />
+      <LeftOutParams />
+      <Suspense fallback={<Loading />}>
+        {forbidden ? <ForbiddenPage page={forbidden} projectId={projectId} /> : <Outlet />}
+      </Suspense>
+    </AppShell.Main>
   );
 }
 

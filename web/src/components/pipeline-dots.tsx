@@ -1,7 +1,5 @@
 // The progress of a pipeline as a line of dots, for list rows.
 
-import { VisuallyHidden } from "@mantine/core";
-
 import { isStageCompleted, stageDisplay } from "../display-names";
 import type { PipelineStage } from "../schema/model/stage_pb";
 import { isRollback, shownStages } from "../stages";
@@ -13,9 +11,9 @@ export function PipelineDots({ stages }: { stages: readonly PipelineStage[] }) {
   const completed = visible.filter((stage) => isStageCompleted(stage.status)).length;
   return (
     <span className={classes.dots}>
-      <VisuallyHidden>
+      <span className="visually-hidden">
         {completed} of {visible.length} stages completed
-      </VisuallyHidden>
+      </span>
       {visible.map((stage) => (
         <span
           key={stage.id}

@@ -1,5 +1,5 @@
-// A link of a list. The router's own link renders again with every navigation, and a list has hundreds of links: their
-// hrefs are absolute, so these do not depend on where the console is.
+// A link of a list, or of the navigation. The router's own link renders again with every navigation, and a list has
+// hundreds of links: their hrefs are absolute, so these do not depend on where the console is.
 
 import { createContext, type MouseEvent, type ReactNode, use, useMemo } from "react";
 import { useNavigate } from "react-router";
@@ -8,7 +8,7 @@ type Follow = (event: MouseEvent<HTMLAnchorElement>) => void;
 
 const FollowContext = createContext<Follow | undefined>(undefined);
 
-/** Follows the links of lists inside it. */
+/** Follows the links inside it. */
 export function RowLinks({ children }: { children: ReactNode }) {
   const navigate = useNavigate();
   const follow = useMemo(() => followWith(navigate), [navigate]);
@@ -31,12 +31,18 @@ interface RowLinkProps {
   className?: string;
   title?: string;
   "aria-label"?: string;
-  children: ReactNode;
+  onClick?: Follow | undefined;
+  children?: ReactNode;
 }
 
-export function RowLink({ to, children, ...others }: RowLinkProps) {
+export function RowLink({ to, onClick, children, ...others }: RowLinkProps) {
+  const follow = use(FollowContext);
+  const both: Follow = (event) => {
+    onClick?.(event);
+    follow?.(event);
+  };
   return (
-    <a href={to} onClick={use(FollowContext)} {...others}>
+    <a href={to} {...others} onClick={onClick ? both : follow}>
       {children}
     </a>
   );

@@ -1,6 +1,5 @@
 // A status as icon, colour and text. The text is always present, if only for screen readers.
 
-import { VisuallyHidden } from "@mantine/core";
 import {
   IconAlertTriangle,
   IconCircleCheck,
@@ -33,7 +32,7 @@ export function StatusIcon({ status, size = 18 }: StatusIconProps) {
   return (
     <span className={classes.icon} data-tone={status.tone} title={status.text}>
       <Icon size={size} aria-hidden stroke={2} />
-      <VisuallyHidden>{status.text}</VisuallyHidden>
+      <span className="visually-hidden">{status.text}</span>
     </span>
   );
 }

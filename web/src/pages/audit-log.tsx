@@ -76,6 +76,7 @@ function Filters() {
         </Text>
       }
       leftSectionWidth={56}
+      leftSectionProps={{ style: { justifyContent: "start", paddingInlineStart: "var(--mantine-spacing-sm)" } }}
       value={params.get(name) ?? ""}
       error={error}
       onChange={(event) => setValues(name)([event.currentTarget.value])}
