@@ -216,6 +216,16 @@ def set_role(key: APIKey, *, role: APIKey.Role.ValueType) -> None:
     key.role = role
 
 
+async def test_the_first_use_of_an_api_key_does_not_read_as_a_change_of_it(team: Team) -> None:
+    def forget_use(key: APIKey) -> None:
+        key.last_used_at = 0
+
+    await team.services.store.update(APIKey, team.key_id, forget_use, by=TESTER)
+    await team.call(METHODS["ProgramService/ListAudit"], {})
+    (entry,) = (await team.call(METHODS["ConsoleService/ListAudit"], {"page_size": 1})).entries  # type: ignore[attr-defined]
+    assert (entry.actor_name, entry.summary) == ("ci", "used API key ci")
+
+
 async def test_a_refused_call_leaves_no_row(team: Team) -> None:
     before = (await last_row(team.services)).seq
     refused: dict[str, dict[str, Any]] = {

@@ -25,7 +25,8 @@ NOUNS: Mapping[str, str] = {
     "session": "session",
     "audit_log": "audit log",
 }
-#: Action, without the service of an RPC → sentence. `{it}` is the record: its kind and name.
+#: Action, without the service of an RPC → sentence. `{it}` is the record: its kind and name. An action that
+#: changes records of several kinds may have a sentence of its own for one, after a space.
 SENTENCES: Mapping[str, str] = {
     "sign-in": "signed in",
     "sign-out": "signed out",
@@ -45,6 +46,7 @@ SENTENCES: Mapping[str, str] = {
     "RejectStage": "rejected a stage of {it}",
     "SkipStage": "skipped a stage of {it}",
     "RollBackTo": "requested to roll {it} back to an earlier deployment",
+    "RollBackTo application": "pinned {it} to the commit of an earlier deployment",
     "Unpin": "unpinned {it}",
     "ReportHeldCommits": "reported commits that a pin holds back from {it}",
     "RegisterPiped": "registered {it}",
@@ -57,6 +59,7 @@ SENTENCES: Mapping[str, str] = {
     "DeleteOldPipedKeys": "deleted old keys of {it}",
     "GenerateAPIKey": "created {it}",
     "DisableAPIKey": "disabled {it}",
+    "use-key": "used {it}",
     "UpdateProjectStaticAdmin": "changed the user name or password of the static admin",
     "EnableStaticAdmin": "enabled the static admin",
     "DisableStaticAdmin": "disabled the static admin",
@@ -109,15 +112,21 @@ SENTENCES: Mapping[str, str] = {
 _VERBS: Mapping[str, str] = {"create": "created", "update": "changed", "delete": "deleted"}
 
 
-def sentence(action: str, operation: str, record_kind: str, name: str, reason: str = "") -> str:
-    """What the entry says. `name` is the record's name or id; `reason` is that of a refusal."""
+def sentence(
+    action: str, operation: str, record_kind: str, name: str, reason: str = "", changed_kind: str = ""
+) -> str:
+    """What the entry says.
+
+    `record_kind` and `name`, or id, are those of the record that the entry is about; `changed_kind` is the
+    kind of the one that was changed, such as a command about an application. `reason` is that of a refusal.
+    """
     short = action.rpartition("/")[2]
     if operation == "refuse":
         what = "a sign-in" if short == "sign-in" else _words(short)
         return f"was refused {what}: {reason}" if reason else f"was refused {what}"
     noun = NOUNS.get(record_kind, record_kind.replace("_", " "))
     it = f"{noun} {name}".strip()
-    known = SENTENCES.get(short)
+    known = SENTENCES.get(f"{short} {changed_kind}", SENTENCES.get(short))
     if known is not None:
         return known.format(it=it)
     return f"{_VERBS.get(operation, operation)} {it} ({_words(short)})"

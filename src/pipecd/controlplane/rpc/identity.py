@@ -141,7 +141,7 @@ async def _update_last_used(services: Services, record: APIKey, actor: Actor) ->
     def set_last_used(key: APIKey) -> None:
         key.last_used_at = max(key.last_used_at, now)
 
-    await services.store.update(APIKey, record.id, set_last_used, by=actor)
+    await services.store.update(APIKey, record.id, set_last_used, by=replace(actor, action="use-key"))
 
 
 def _credential(authorization: str, scheme: str) -> str:
