@@ -173,6 +173,15 @@ def test_a_file_without_a_usable_kind_is_refused(body: str, kind: str, message: 
             "pipeline: {stages: [{name: WAIT, id: a}, {name: WAIT, id: a}]}",
             "spec.pipeline.stages[1].id: two stages have the id 'a'",
         ),
+        (
+            "pipeline: {stages: [{name: SCRIPT_RUN, with: {run: x, env: {A=B: x}}}]}",
+            "spec.pipeline.stages[0].with.env: 'A=B' is not the name of an environment variable",
+        ),
+        (
+            'pipeline:\n  stages:\n    - name: SCRIPT_RUN\n      with:\n        run: "a\\0b"',
+            "app.pipecd.yaml:8: spec.pipeline.stages[0].with.run: the value contains a null byte; remove it",
+        ),
+        ('labels: {"a\\x00": b}', "app.pipecd.yaml:4: spec.labels: a key contains a null byte; remove it"),
         ("a: [", "app.pipecd.yaml:5: YAML syntax: "),
         ("plugins: &a [*a]", "an alias refers to itself"),
     ],

@@ -261,6 +261,6 @@ def _deployment(commit: str, path: str) -> Deployment:
         kind="TERRAFORM",
         git_path=GitPath(repo_id="r", path=path, remote="https://git.example/shop"),
         trigger=Trigger(commit=_commit(commit), timestamp=1700000000, commander="ada", summary="as asked"),
-        labels={"env": "demo"},
+        labels={"env": "demo", "not=a-name": "x"},
         summary="Sync with the pipeline",
     )

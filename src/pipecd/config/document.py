@@ -306,8 +306,15 @@ class _Counter:
 
 
 def _index_lines(node: Any, path: Path, lines: dict[Path, int], file: str) -> None:
-    """Record the line of each key and item in `lines`. Raises ConfigError for an invalid or duplicate key."""
+    """Record the line of each key and item in `lines`.
+
+    Raises ConfigError for an invalid or duplicate key, and for a null byte, which no path, argument or
+    environment variable may have.
+    """
     lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+        place = Place(file, lines[path], dotted_path(path))
+        raise ConfigError("the value contains a null byte", remedy="remove it", place=place)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _index_lines(item, (*path, index), lines, file)
@@ -318,6 +325,9 @@ def _index_lines(node: Any, path: Path, lines: dict[Path, int], file: str) -> No
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise ConfigError("a key must be a string", place=Place(file, line, dotted_path(path)))
+        if "\0" in key.value:
+            where = Place(file, line, dotted_path(path))
+            raise ConfigError("a key contains a null byte", remedy="remove it", place=where)
         if key.value in seen and key.value != "<<":
             raise ConfigError(
                 f"duplicate key, first defined in line {seen[key.value]}",

@@ -2,14 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel
 from pipecd.config.values import MAX_PATH_PATTERNS, Duration, PathGlob, Text
 
 SIX_HOURS = timedelta(hours=6)
+
+
+def _variables(values: Mapping[str, str]) -> Mapping[str, str]:
+    for name in values:
+        if not name or "=" in name:
+            raise ValueError(f"{name!r} is not the name of an environment variable")
+    return values
+
+
+Variables = Annotated[Mapping[str, Text], AfterValidator(_variables)]
 
 
 class SkipOn(StrictModel):
@@ -53,7 +63,7 @@ class WaitApprovalOptions(LenientModel):
 class ScriptRunOptions(LenientModel):
     run: str = Field(min_length=1)
     """The shell commands."""
-    env: Mapping[str, Text] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     """Additional environment variables."""
     timeout: Duration = SIX_HOURS
     """Maximum duration of the stage."""
@@ -66,7 +76,7 @@ class ScriptRunOptions(LenientModel):
 class CustomSyncOptions(LenientModel):
     run: str = Field(min_length=1)
     """The shell commands that deploy the application."""
-    envs: Mapping[str, Text] = Field(default_factory=dict)
+    envs: Variables = Field(default_factory=dict)
     """Additional environment variables."""
     timeout: Duration = SIX_HOURS
     """Maximum duration of the stage."""

@@ -230,7 +230,11 @@ async def test_a_backend_configured_by_init_is_checked_after_init(tmp_path: Path
             "spec.input.workspace: '-x' is not a workspace name",
             id="a workspace",
         ),
-        pytest.param({"varFiles": ["a\0"]}, "spec.input.varFiles[0]: contains a zero byte", id="a zero byte"),
+        pytest.param(
+            {"varFiles": ["a\0"]},
+            "spec.input.varFiles[0]: the value contains a null byte; remove it",
+            id="a null byte",
+        ),
         pytest.param(
             {"workspaces": "x"},
             "spec.input.workspaces: unknown key 'workspaces'; did you mean workspace?",

@@ -13,13 +13,6 @@ from pipecd.config.values import Text
 _RESERVED_FLAGS = ("-chdir", "-out", "-json", "-input", "-detailed-exitcode", "-auto-approve")
 
 
-def _plain(value: str) -> str:
-    """A value that can be passed to a program."""
-    if "\0" in value:
-        raise ValueError("contains a zero byte")
-    return value
-
-
 def _workspace(value: str) -> str:
     if value.startswith("-") or "/" in value:
         raise ValueError(f"{value!r} is not a workspace name")
@@ -41,10 +34,9 @@ def _flag(value: str) -> str:
     return value
 
 
-Plain = Annotated[Text, AfterValidator(_plain)]
-Pair = Annotated[Plain, AfterValidator(_pair)]
-Flag = Annotated[Plain, AfterValidator(_flag)]
-Workspace = Annotated[Plain, AfterValidator(_workspace)]
+Pair = Annotated[Text, AfterValidator(_pair)]
+Flag = Annotated[Text, AfterValidator(_flag)]
+Workspace = Annotated[Text, AfterValidator(_workspace)]
 
 
 class CommandFlags(StrictModel):
@@ -76,11 +68,11 @@ class CommandEnvs(StrictModel):
 class Input(StrictModel):
     workspace: Workspace = ""
     """Terraform workspace, which must exist. Empty: `default`."""
-    terraform_version: Plain = ""
+    terraform_version: Text = ""
     """Exact version of Terraform or OpenTofu, such as `1.11.4`. Empty: the installed one."""
     vars: Sequence[Pair] = ()
     """Variables as `name=value`; they override those of the platform provider."""
-    var_files: Sequence[Plain] = ()
+    var_files: Sequence[Text] = ()
     """Paths of variable files, relative to the application's directory."""
     auto_rollback: bool | None = None
     """Roll back when a deployment fails. Takes precedence over `planner.autoRollback`. Default: false."""
@@ -109,5 +101,5 @@ class Provider(LenientModel):
     """Variables as `name=value`, for all applications of the provider."""
     drift_detection_enabled: bool = True
     """Detect drift by planning periodically."""
-    binary: Plain = ""
+    binary: Text = ""
     """Name or path of the program, or `embedded` for the packaged Terraform. Not in PipeCD."""
