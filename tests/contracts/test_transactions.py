@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 
-from pipecd.controlplane.store import Store
+from pipecd.controlplane.store import Store, postgresql
 from pipecd.controlplane.store.statements import Connection, ConstraintViolated, Write
 from pipecd.controlplane.store.tables import changes, leases
+from pipecd.controlplane.store.turns import yielding
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Temporary
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
@@ -63,6 +64,32 @@ async def test_a_caller_reads_what_it_has_written(store: Store) -> None:
             assert (record.message.desc, record.version) == (str(turn), turn + 2)
 
     await asyncio.gather(*(write_and_read(number) for number in range(8)))
+
+
+async def test_transactions_of_agents_leave_room_for_others(store: Store) -> None:
+    """More of them than there are threads or connections, and none of them ends."""
+    await store.create(piped("existing"), by=TESTER)
+    may_end, blocker = threading.Event(), None
+    if not store.database.sqlite:
+        blocker = await asyncpg.connect(**postgresql._connection_arguments(store.database.url))
+        await blocker.execute("SELECT pg_advisory_lock(7)")
+
+    def block(connection: Connection) -> bool:
+        if connection.sqlite:
+            return may_end.wait(60)
+        return bool(connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(7))).all())
+
+    with yielding():
+        of_agents = [asyncio.create_task(store.database.read(block)) for _ in range(16)]
+    try:
+        assert (await store.get(Piped, "existing")).version == 1
+        await store.update(Piped, "existing", describe("by a person"), by=TESTER)
+        assert not any(task.done() for task in of_agents)
+    finally:
+        may_end.set()
+        if blocker is not None:
+            await blocker.close()
+    assert all(await asyncio.gather(*of_agents)), "those that waited have been executed, too"
 
 
 async def test_a_write_whose_caller_was_cancelled_before_is_not_begun(store: Store) -> None:

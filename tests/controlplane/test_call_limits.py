@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from pipecd.controlplane.auth.call_limits import CallLimits
-from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.auth.caller import Agent, Caller, Program
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
 from pipecd.controlplane.rpc.table import methods
 from pipecd.controlplane.settings import CallSettings
+from pipecd.controlplane.store.turns import yields
 from pipecd.errors import Temporary
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.api.applications_pb2 import GetApplicationRequest, GetApplicationResponse
@@ -159,3 +160,29 @@ def test_every_list_with_filters_takes_turns() -> None:
     # Short lists, and one that is read by an index.
     assert lists - guard.SCANS == {"ListAPIKeys", "ListDeploymentChains", "ListPipeds"}
     assert {method.name for method in methods().values()} >= guard.SCANS
+
+
+async def test_calls_of_agents_leave_room_in_the_database_and_their_streams_do_not() -> None:
+    """A stream renews the lease, and brings commands of people."""
+    server, seen = Server(), []
+
+    async def handle(*_: object) -> GetApplicationResponse:
+        seen.append(yields())
+        return GetApplicationResponse()
+
+    async def stream(*_: object) -> AsyncGenerator[GetApplicationResponse]:
+        seen.append(yields())
+        yield GetApplicationResponse()
+
+    actor = Actor(kind=ActorKind.PIPED, id="home", name="home", action="call", project_id="shop")
+    agent = Agent(actor=actor, project_id="shop", piped_id="home")
+    callers: list[Caller] = [agent, _program("ci")]
+    request = GetApplicationRequest(application_id="a")
+    for caller in callers:
+        await guard.serve(server.services, _method(handle, streams=False), caller, request)
+        async with aclosing(
+            guard.stream(server.services, _method(stream, streams=True), caller, request)
+        ) as messages:
+            await anext(messages)
+    assert seen == [True, False, False, False]
+    assert not yields()

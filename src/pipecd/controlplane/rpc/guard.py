@@ -6,7 +6,7 @@ transports use these functions only.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 
 from google.protobuf.message import Message
@@ -18,6 +18,7 @@ from pipecd.controlplane.rpc.lease_guard import check_lease
 from pipecd.controlplane.rpc.method import ApiKey, Member, Method, PipedKey, Right
 from pipecd.controlplane.rpc.validation import validate_request
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store.turns import yielding
 from pipecd.errors import PermissionDenied
 from pipecd.model.access import allows, describe
 
@@ -60,7 +61,13 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
 
 
 async def serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:
-    """Serve an authorized unary call."""
+    """Serve an authorized unary call. Those of agents leave room for others in the database."""
+    leaving_room = yielding() if isinstance(caller, Agent) else nullcontext()
+    with leaving_room:
+        return await _serve(services, method, caller, request)
+
+
+async def _serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:
     async with _limit(services, method, caller):
         await _check_request(services, method, caller, request)
         with services.refusals.recording(caller.actor):

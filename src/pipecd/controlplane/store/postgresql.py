@@ -33,6 +33,7 @@ from pipecd.controlplane.store.statements import (
     Write,
     compiler,
 )
+from pipecd.controlplane.store.turns import Turns
 from pipecd.errors import PipecdError, Refused, Temporary
 
 log = structlog.get_logger()
@@ -42,6 +43,9 @@ T = TypeVar("T")
 _DIALECT: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 #: Connections, and how long a transaction waits for one (seconds).
 POOL_SIZE, POOL_TIMEOUT = 8, 10.0
+#: Of the connections, how many may execute transactions of agents (`turns`). The others are for people, whose
+#: searches take two (`CallSettings`), streams and jobs.
+POOL_SIZE_OF_AGENTS = 5
 #: Maximum duration of a statement, in seconds: bounds how long a lost connection is waited for.
 STATEMENT_TIMEOUT = 20.0
 #: Channel of LISTEN and NOTIFY, and name of the connection that listens.
@@ -72,6 +76,7 @@ class Backend:
         self._combine = _combiner(self._compile)
         self._opening = asyncio.Lock()
         self._pool: Any = None
+        self._turns = Turns(POOL_SIZE_OF_AGENTS, POOL_TIMEOUT)
         self._running: set[asyncio.Task[Any]] = set()
         #: Payload of this process's notifications, by which it ignores its own.
         self._name = uuid4().hex
@@ -144,11 +149,12 @@ class Backend:
 
         async def complete() -> T:
             try:
-                driver = await self._acquire()
-                try:
-                    return await run(driver)
-                finally:
-                    await self._pool.release(driver)
+                async with self._turns.taken():
+                    driver = await self._acquire()
+                    try:
+                        return await run(driver)
+                    finally:
+                        await self._pool.release(driver)
             finally:
                 after()
 

@@ -33,6 +33,7 @@ from pipecd.controlplane.store.statements import (
     Result,
     compiler,
 )
+from pipecd.controlplane.store.turns import Turns
 from pipecd.errors import ConfigError, PipecdError, Temporary
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT = 20
 #: Threads that read: one more than the calls that may read all records of a project (`CallSettings`).
 READERS = 3
+#: Of these, and of the transactions that are committed together: how many may be of agents (`turns`).
+READERS_OF_AGENTS, WRITES_OF_AGENTS = 2, 32
 PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
@@ -76,17 +79,20 @@ class Backend:
         self._open = threading.local()
         self._connections: list[_Connection] = []
         self._writer = _Writer(url, self._compile)
+        self._read_turns, self._write_turns = Turns(READERS_OF_AGENTS), Turns(WRITES_OF_AGENTS)
         self._closed = False
 
     async def read(self, function: Callable[[Connection], T]) -> T:
-        self._require_open()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
+        async with self._read_turns.taken():
+            self._require_open()
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T:
-        self._require_open()
-        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.jobs.put(_Job(function, after, result))
-        return await result
+        async with self._write_turns.taken():
+            self._require_open()
+            result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self._writer.jobs.put(_Job(function, after, result))
+            return await result
 
     async def listen(self, wake: Callable[[], None], clock: Clock) -> None:
         await asyncio.Event().wait()
