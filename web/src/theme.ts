@@ -47,7 +47,7 @@ export const theme = createTheme({
     }),
     // In upper case by default.
     Badge: Badge.extend({ styles: { root: { textTransform: "none" } } }),
-    Modal: Modal.extend({ styles: { title: { fontWeight: 600 } } }),
+    Modal: Modal.extend({ styles: { title: { fontWeight: 600, lineHeight: 1.3 } } }),
     // Their element is `header`, which would be a second banner of the page.
     ModalHeader: ModalHeader.extend({ defaultProps: { role: "none" } }),
     DrawerHeader: DrawerHeader.extend({ defaultProps: { role: "none" } }),

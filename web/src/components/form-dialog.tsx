@@ -47,7 +47,8 @@ export function FormDialog({
       onExitTransitionEnd={change.reset}
       closeButtonProps={{ "aria-label": "Close" }}
     >
-      <form ref={form} onSubmit={submit}>
+      {/* The control plane checks the fields: its errors stand at them, in the console's words. */}
+      <form ref={form} onSubmit={submit} noValidate>
         <Stack gap="md">
           {children}
           <Problem error={error} />

@@ -332,7 +332,7 @@ function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACR
         <TextInput
           label="Name"
           required
-          description="Up to 63 letters, digits, - and _, a letter first"
+          description="Up to 63 letters, digits, - and _, a letter first."
           value={name}
           onChange={(event) => setName(event.currentTarget.value)}
           error={errors.at.name}
@@ -465,7 +465,7 @@ function GroupDialog({ roles, opened, close }: DialogProps & { roles: string[] }
       <TextInput
         label="Group"
         required
-        description="As the sign-in provider names it, such as org/team"
+        description="As the sign-in provider names it, such as org/team."
         value={ssoGroup}
         error={errors.at.group}
         onChange={(event) => setSsoGroup(event.currentTarget.value)}

@@ -290,8 +290,8 @@ function SlackFields({ form, stored }: FieldsProps) {
         <TextInput label="Channel ID" placeholder="C0123456789" {...form.input("channel")} />
       </SimpleGrid>
       <SimpleGrid cols={{ base: 1, xs: 2 }} spacing="md">
-        <TextInput label="Mentioned members" description="Their IDs" placeholder="U0123456789" {...form.input("users")} />
-        <TextInput label="Mentioned groups" description="Their IDs" placeholder="S0123456789" {...form.input("groups")} />
+        <TextInput label="Mentioned members" description="Their IDs." placeholder="U0123456789" {...form.input("users")} />
+        <TextInput label="Mentioned groups" description="Their IDs." placeholder="S0123456789" {...form.input("groups")} />
       </SimpleGrid>
     </>
   );
@@ -354,7 +354,7 @@ function EmailFields({ form, stored }: FieldsProps) {
         />
       </SimpleGrid>
       <TextInput label="From" required placeholder="PipeCD <pipecd@example.com>" {...form.input("from")} />
-      <TextInput label="To" required description="Separated by commas" {...form.input("to")} />
+      <TextInput label="To" required description="Separated by commas." {...form.input("to")} />
     </Stack>
   );
 }

@@ -174,7 +174,7 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
           label={fields.kind === "oidc" ? "Issuer" : "URL of GitHub Enterprise Server"}
           description={
             fields.kind === "oidc"
-              ? "URL below which /.well-known/openid-configuration is found"
+              ? "URL below which /.well-known/openid-configuration is found."
               : "Such as https://github.example.com"
           }
           type="url"
@@ -210,24 +210,24 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
               <>
                 <TextInput
                   label="Claim with groups"
-                  description="By default the first of groups, roles, cognito:groups, custom:roles and custom:groups; a path with dots is possible"
+                  description="By default the first of groups, roles, cognito:groups, custom:roles and custom:groups; a path with dots is possible."
                   {...text("rolesClaim")}
                 />
                 <TextInput
                   label="Claim with the user name"
-                  description="By default the first of username, preferred_username, name and cognito:username"
+                  description="By default the first of username, preferred_username, name and cognito:username."
                   {...text("usernameClaim")}
                 />
                 <TextInput
                   label="Scopes"
-                  description="Separated by spaces. By default openid and profile"
+                  description="Separated by spaces. By default openid and profile."
                   {...text("scopes")}
                 />
               </>
             )}
             <NumberInput
               label="Hours that a session lasts"
-              description="By default as long as the control plane’s configuration says"
+              description="By default as long as the control plane’s configuration says."
               min={0}
               max={720}
               allowDecimal={false}
