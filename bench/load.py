@@ -3,7 +3,9 @@
 Every agent has a stream, sends heartbeats, reads its lists and reports a sync state every minute, and deploys
 every five minutes. A user whose role is limited by a label reads first pages, also while another user sends
 32 searches at a time. Variables of the environment choose the size: BENCH_AGENTS (200), BENCH_APPLICATIONS
-(10,000) and BENCH_SECONDS (60).
+(10,000) and BENCH_SECONDS (60); BENCH_DATABASES the databases (SQLite,PostgreSQL).
+
+Callers and database share the cores with the control plane: their CPU time says whether they are the limit.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ import os
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +61,7 @@ from tests.faults.processes import write_configuration
 AGENTS = int(os.environ.get("BENCH_AGENTS", "200"))
 APPLICATIONS = int(os.environ.get("BENCH_APPLICATIONS", "10000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
+DATABASES = os.environ.get("BENCH_DATABASES", "SQLite,PostgreSQL").split(",")
 #: Finished deployments at the beginning.
 FINISHED = 100_000
 #: Seconds between what an agent does.
@@ -91,6 +94,8 @@ class _Load:
 async def run(folder: Path) -> None:
     with rpc.databases(folder) as datastores:
         for name, datastore in datastores.items():
+            if name not in DATABASES:
+                continue
             file = write_configuration(folder, "http://127.0.0.1", datastore)
             # The project is one of the database, which has a role of its own.
             document = json.loads(file.read_text())
@@ -109,11 +114,17 @@ async def run(folder: Path) -> None:
                 credentials=[f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)], api_key=""
             )
             async with rpc.serving(folder, prepared) as server:
-                await _measure(name, server, piped_key, tokens)
+                await _measure(name, datastore, server, piped_key, tokens)
             await store.close()
 
 
-async def _measure(name: str, server: rpc.Server, piped_key: str, tokens: Sequence[str]) -> None:
+async def _measure(
+    name: str,
+    datastore: Mapping[str, Any] | None,
+    server: rpc.Server,
+    piped_key: str,
+    tokens: Sequence[str],
+) -> None:
     title = f"{name}, {AGENTS} agents, {APPLICATIONS} applications"
     load = _Load()
     async with AsyncExitStack() as stack:
@@ -139,8 +150,11 @@ async def _measure(name: str, server: rpc.Server, piped_key: str, tokens: Sequen
         agents.append(tasks.create_task(memory.observe()))
         load.durations.clear()
         cpu, started, before = server.cpu_seconds(), time.monotonic(), load.calls.total()
+        of_callers, of_database = time.process_time(), rpc.database_cpu_seconds(datastore)
         pages = await _read_pages(restricted, SECONDS - FLOOD)
         seconds = time.monotonic() - started
+        of_callers = time.process_time() - of_callers
+        of_database = rpc.database_cpu_seconds(datastore) - of_database
         cpu, calls = server.cpu_seconds() - cpu, load.calls.total() - before
         flood = [tasks.create_task(_search(viewer, time.monotonic() + FLOOD)) for _ in range(SEARCHES)]
         slowed = await _read_pages(restricted, FLOOD)
@@ -150,6 +164,9 @@ async def _measure(name: str, server: rpc.Server, piped_key: str, tokens: Sequen
     report_value(f"{title}: until all streams are set up", set_up, "s")
     report_value(f"{title}: calls of agents", calls / seconds, "/s")
     report_value(f"{title}: CPU of the control plane", cpu / seconds * 100, "%")
+    report_value("… for each call, with streams and pages", cpu / calls * 1000, "ms", digits=2)
+    report_value(f"{title}: CPU of the callers", of_callers / seconds * 100, "%")
+    report_value(f"{title}: CPU of the database", of_database / seconds * 100, "%")
     report_value(f"{title}: memory of the control plane", memory.largest, "MB", maximum=MEMORY)
     for method, durations in sorted(load.durations.items()):
         report(f"… duration of {method}", durations, "ms")
