@@ -158,6 +158,21 @@ async def test_a_bucket_that_does_not_answer_is_not_waited_for(
     server.close()
 
 
+@pytest.mark.parametrize("kind", ["S3", "GCS"])
+async def test_a_bucket_that_fails_is_not_asked_again_for_longer_than_a_call_may_take(
+    tmp_path: Path, kind: str
+) -> None:
+    with reply_server() as server:
+        server.status = 503
+        config = gcs_config(tmp_path, server.url) if kind == "GCS" else s3_config(tmp_path, server.url)
+        # The library would ask ten times, for a minute or so, and then say what the bucket has answered.
+        patient = ObjectStoreSettings(request_timeout=600, retry_timeout=600, call_timeout=0.2)
+        blobs = open_test_blobs(tmp_path, patient, type=kind, config=config)
+        for call in (blobs.read("a"), blobs.write("a", b"b"), blobs.delete("a")):
+            with pytest.raises(Temporary, match="it does not answer in time"):
+                await call
+
+
 async def test_an_existing_bucket_is_used(tmp_path: Path) -> None:
     with emulated_aws() as aws:
         config = {**s3_config(tmp_path, aws.url), "autoCreateBucket": True}

@@ -86,6 +86,9 @@ class ObjectStoreSettings:
     #: A request that failed is not repeated after this time (seconds). It is shorter than the one above, so
     #: that a request without an answer is not repeated: agents repeat their reports, and users get an error.
     retry_timeout: float = 20.0
+    #: How long reading, writing or deleting an object may take, with repeated requests (seconds): a bucket
+    #: that failed at first may not answer the last one.
+    call_timeout: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)

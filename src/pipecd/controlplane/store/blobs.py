@@ -13,6 +13,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import ObjectStore
 
 from pipecd import proto_json
+from pipecd.clock import SYSTEM_CLOCK, timeout
 from pipecd.config.controlplane import ControlPlaneSpec
 from pipecd.controlplane.settings import ObjectStoreSettings
 from pipecd.controlplane.store.object_stores import DEFAULT_SETTINGS, open_store
@@ -28,8 +29,8 @@ _STATUS = re.compile(r"status code: (\d{3})")
 
 
 class Blobs:
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, settings: ObjectStoreSettings = DEFAULT_SETTINGS) -> None:
+        self._store, self._timeout = store, settings.call_timeout
 
     async def problem(self) -> str:
         """Why objects cannot be read, such as a bucket that does not exist; empty if they can be."""
@@ -44,7 +45,8 @@ class Blobs:
     async def read(self, path: str) -> bytes:
         """Raises NotFound or Temporary."""
         try:
-            return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
+            async with timeout(SYSTEM_CLOCK, self._timeout):
+                return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
         except (BaseError, OSError) as error:
             if _says_absent(error):
                 raise NotFound(f"object {path} does not exist") from None
@@ -55,14 +57,16 @@ class Blobs:
     async def write(self, path: str, data: bytes) -> None:
         """Replace the object atomically: readers see either the old or the new contents. Raises Temporary."""
         try:
-            await obstore.put_async(self._store, path, data)
+            async with timeout(SYSTEM_CLOCK, self._timeout):
+                await obstore.put_async(self._store, path, data)
         except (BaseError, OSError) as error:
             raise Temporary(f"writing {path} to the object store failed: {_describe_error(error)}") from error
 
     async def delete(self, path: str) -> None:
         """Delete the object, if it exists. Raises Temporary."""
         try:
-            await obstore.delete_async(self._store, path)
+            async with timeout(SYSTEM_CLOCK, self._timeout):
+                await obstore.delete_async(self._store, path)
         except (BaseError, OSError) as error:
             if _says_absent(error):
                 return
@@ -115,7 +119,7 @@ class Blobs:
 
 def open_blobs(spec: ControlPlaneSpec, settings: ObjectStoreSettings = DEFAULT_SETTINGS) -> Blobs:
     """Open the configured store. Raises ConfigError if it is unusable, Temporary if it is unavailable."""
-    return Blobs(open_store(spec.filestore, settings))
+    return Blobs(open_store(spec.filestore, settings), settings)
 
 
 def _shared_object_path(application_id: str, plugin: str, key: str) -> str:
@@ -136,6 +140,8 @@ def _says_absent(error: Exception) -> bool:
 
 def _describe_error(error: Exception) -> str:
     """The reason for a user. The original error may contain an address with a signature."""
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
     text = str(error)
     if "No space left" in text:
         return "no space left"
