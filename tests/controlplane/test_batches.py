@@ -72,3 +72,25 @@ async def test_a_caller_that_is_cancelled_takes_only_its_own_request_back(*, exe
     assert results[1:3] == [4, 6]
     assert [type(results[0]), type(results[3])] == [asyncio.CancelledError] * 2
     assert doubling.executed[-1] == [2, 3]
+
+
+async def test_a_caller_that_is_cancelled_when_its_turn_comes_leaves_it_to_another() -> None:
+    """Whether it learns of its turn or of its cancellation first, and with others behind it or none yet."""
+    for cancelled_first in (True, False):
+        for later in ((3, 4), ()):
+            doubling = Doubling(max_size=1)
+            first, second = doubling.add(1, 2)
+            others = doubling.add(*later)
+            await doubling.clock.advance(WINDOW / 2)
+            doubling.may_end.clear()
+            await doubling.clock.advance(WINDOW / 2)
+            # The first one ends in the same round of the event loop as the second one is cancelled.
+            doubling.may_end.set()
+            if not cancelled_first:
+                await first
+            second.cancel()
+            await asyncio.wait([first, second])
+            others += doubling.add(5)
+            await doubling.clock.advance(WINDOW * 4)
+            assert await asyncio.gather(first, *others) == [2, *(2 * number for number in (*later, 5))]
+            assert second.cancelled()
