@@ -23,6 +23,7 @@ import certifi
 import pytest
 from botocore.config import Config
 from botocore.session import Session
+from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
@@ -107,11 +108,33 @@ def _session() -> Session:
     return Session()
 
 
+#: The services of most tests.
+_SERVICES = ("ec2", "ecs", "elbv2", "iam", "lambda", "secretsmanager")
+
+
+def preload() -> None:
+    """Import the emulator of these services, and load their models: before workers are forked."""
+    _leave_out_images()
+    for service in _SERVICES:
+        _application(service)
+        _session().get_service_model(service)
+        get_service_model(service)
+
+
+def _leave_out_images() -> None:
+    """No test uses the machine images of each account; creating them would take longer than most tests."""
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+
+
+@cache
+def _application(service: Any) -> Any:
+    return create_backend_app(service)
+
+
 @cache
 def _server() -> "_Server":
     """This process's emulator. Started once, because it builds the routes of each service on first use."""
-    # No test uses the machine images that each account has; creating them would take longer than most tests.
-    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    _leave_out_images()
     server = _Server("127.0.0.1", port=0, verbose=False)
     server.start()
     return server
@@ -122,7 +145,7 @@ class _Server(ThreadedMotoServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._moto = _Dispatcher(create_backend_app)
+        self._moto = _Dispatcher(_application)
         #: moto is not thread-safe, so calls take effect one after another.
         self._lock = threading.Lock()
         self._application: Application | None = None

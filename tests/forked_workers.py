@@ -44,6 +44,8 @@ def _collect(arguments: Sequence[str]) -> None:
     with Path(os.devnull).open("w") as silent, redirect_stdout(silent):
         # A worker reports what cannot be imported.
         pytest.main(["--collect-only", "-p", "no:cacheprovider", *arguments])
+    if aws := sys.modules.get("tests.aws"):
+        aws.preload()
 
 
 def _programs() -> types.ModuleType:
