@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 
+def folder_of_run(factory: pytest.TempPathFactory) -> Path:
+    """Each worker of pytest-xdist has its own directory below that of the run."""
+    return factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+
+
 def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
     """The directory that `build` filled in this run. It is shared by all workers: do not change its files.
 
     If `build` fails, the next worker tries again.
     """
-    # Each worker of pytest-xdist has its own directory below that of the run.
-    root = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    root = folder_of_run(factory)
     folder, unfinished = root / f"once-{name}", root / f"once-{name}.unfinished"
     with (root / f"once-{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

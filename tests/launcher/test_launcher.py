@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import functools
+import hashlib
 import json
 import os
 import shutil
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,14 +23,14 @@ from pipecd.admin_port import http_get
 from pipecd.client import Transport
 from pipecd.config.sources import Text, choose_source
 from pipecd.errors import ConfigError, Temporary
+from pipecd.launcher import versions
 from pipecd.launcher.options import Options, Timeouts
 from pipecd.launcher.release import open_releases
-from pipecd.launcher.versions import Versions
 from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.launcher.releases import publish
-from tests.once import build_once
+from tests.once import build_once, folder_of_run
 from tests.ports import free_ports
 from tests.skippable_clock import SkippableClock
 
@@ -186,17 +187,44 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def install(folder: Path) -> None:
         publish(folder / "releases", "v9.1.0")
-        versions = Versions(folder / "home", open_releases(str(folder / "releases"), ""), timeout=200)
-        asyncio.run(versions.command("v9.1.0"))
+        releases = open_releases(str(folder / "releases"), "")
+        asyncio.run(versions.Versions(folder / "home", releases, timeout=200).command("v9.1.0"))
 
     return build_once(tmp_path_factory, "launcher", install) / "home"
 
 
 @pytest.fixture
-async def setup(empty: LauncherSetup, installed: Path) -> LauncherSetup:
+async def setup(empty: LauncherSetup, installed: Path, installed_once: None) -> LauncherSetup:
     """With v9.1.0 installed, because most tests need an agent and not its installation."""
     await asyncio.to_thread(shutil.copytree, installed, empty.folder / "home", symlinks=True)
     return empty
+
+
+@pytest.fixture
+def installed_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip installs each wheel once; afterwards, its packages are copied. `test_release.py` tests pip."""
+    run_python = versions._run_python
+
+    async def run_once(*arguments: str) -> None:
+        if arguments[:2] != ("-m", "pip"):
+            await run_python(*arguments)
+            return
+        environment = Path(arguments[3]).parents[1]
+        (wheel,) = environment.with_name("wheels").glob("*.whl")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (target,) = environment.glob("lib/python*/site-packages")
+        packages = folder_of_run(tmp_path_factory) / f"packages-{digest}"
+        if packages.exists():
+            await asyncio.to_thread(shutil.copytree, packages, target, dirs_exist_ok=True)
+            return
+        await run_python(*arguments)
+        copied = tmp_path_factory.mktemp("packages") / "site-packages"
+        await asyncio.to_thread(shutil.copytree, target, copied)
+        # Another worker may have done the same.
+        with suppress(OSError):
+            copied.rename(packages)
+
+    monkeypatch.setattr(versions, "_run_python", run_once)
 
 
 @pytest.fixture
