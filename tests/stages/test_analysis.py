@@ -89,7 +89,7 @@ UNFIT = {
     ),
     "no template": (
         {"metrics": [{"template": {"name": "errors"}}]},
-        "the analysis template has no entry errors; ",
+        "app.pipecd.yaml:8: spec.pipeline.stages[0].with: the analysis template has no entry errors; ",
     ),
 }
 

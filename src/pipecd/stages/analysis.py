@@ -143,16 +143,18 @@ async def check_analysis(
 
     `path` is that of the stage in the application's file.
     """
-    for entry in await asyncio.to_thread(_entries, options, source):
-        try:
+    where: KeyPath = (*path, "with")
+    try:
+        for entry in await asyncio.to_thread(_entries, options, source):
+            where = (*path, "with", *entry.path, "provider")
             match entry.config:
                 case MetricsEntry(provider=provider):
                     providers.check_metrics(provider)
                 case LogEntry(provider=provider):
                     providers.check_logs(provider)
-        except UserError as error:
-            place = source.config.place(*path, "with", *entry.path, "provider")
-            raise ConfigError(error.what, remedy=error.remedy, place=place) from None
+    except UserError as error:
+        place = error.place or source.config.place(*where)
+        raise ConfigError(error.what, remedy=error.remedy, place=place) from None
 
 
 async def analyse(work: Work[AnalysisOptions]) -> Outcome:
