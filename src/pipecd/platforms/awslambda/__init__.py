@@ -11,6 +11,7 @@ from pipecd.platforms.awslambda.config import LambdaApp, LambdaProvider, Promote
 from pipecd.platforms.awslambda.drift import detect_drift
 from pipecd.platforms.awslambda.function import LambdaFunction, refused_changes
 from pipecd.platforms.awslambda.live import load_live_state
+from pipecd.platforms.awslambda.pipeline import check
 from pipecd.platforms.awslambda.preview import plan_preview
 from pipecd.platforms.awslambda.source import load_if_used, versions
 from pipecd.platforms.awslambda.stages import STAGES
@@ -53,6 +54,7 @@ platform = Platform[LambdaFunction | None](
         "LAMBDA_CANARY_ROLLOUT": NoOptions,
         "LAMBDA_PROMOTE": PromoteOptions,
     },
+    check=check,
     stages=STAGES,
     stages_share_checkouts=True,
     load_desired_state=in_thread(load_if_used),

@@ -10,6 +10,7 @@ from pipecd.platforms.cloudrun.config import CloudRunApp, CloudRunProvider, JobO
 from pipecd.platforms.cloudrun.drift import detect_drift
 from pipecd.platforms.cloudrun.live import load_live_state
 from pipecd.platforms.cloudrun.manifest import Manifest
+from pipecd.platforms.cloudrun.pipeline import check
 from pipecd.platforms.cloudrun.preview import plan_preview
 from pipecd.platforms.cloudrun.source import choose_strategy, load_if_used, versions
 from pipecd.platforms.cloudrun.stages import STAGES, STOP
@@ -22,6 +23,7 @@ platform = Platform[Manifest | None](
         id="CloudRunSync", name="CLOUDRUN_SYNC", desc="Deploy the new version and route all traffic to it"
     ),
     options={"CLOUDRUN_SYNC": NoOptions, "CLOUDRUN_PROMOTE": PromoteOptions, "CLOUDRUN_JOB_SYNC": JobOptions},
+    check=check,
     stages=STAGES,
     stages_share_checkouts=True,
     stop=STOP,

@@ -1,7 +1,8 @@
 """The ECS platform: replaces a service's tasks by task sets, and shifts traffic with listener rules.
 
-Loaded through the entry point ECS. `source` reads the files, `client`, `balancer` and `autoscaling` call AWS,
-`weights` models the weights of a rule, and `stages` implements the stages.
+Loaded through the entry point ECS. `source` reads the files, `pipeline` checks that the stages fit together,
+`client`, `balancer` and `autoscaling` call AWS, `weights` models the weights of a rule, and `stages`
+implements the stages.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pipecd.platforms.ecs.config import CanaryOptions, EcsApp, RoutingOptions, S
 from pipecd.platforms.ecs.drift import detect_drift
 from pipecd.platforms.ecs.live import load_live_state
 from pipecd.platforms.ecs.members import refused_changes
+from pipecd.platforms.ecs.pipeline import check
 from pipecd.platforms.ecs.preview import plan_preview
 from pipecd.platforms.ecs.source import DesiredState, load_if_used, versions
 from pipecd.platforms.ecs.stages import STAGES
@@ -62,6 +64,7 @@ platform = Platform[DesiredState | None](
         "ECS_TRAFFIC_ROUTING": RoutingOptions,
         "ECS_CANARY_CLEAN": NoOptions,
     },
+    check=check,
     stages=STAGES,
     stages_share_checkouts=True,
     load_desired_state=in_thread(load_if_used),

@@ -54,14 +54,7 @@ def refuse_rolling(live: Service) -> None:
 
 def _canary_group(job: Job) -> TargetGroup | None:
     app_input = job.desired.input
-    if app_input.access_type != "ELB":
-        return None
-    if app_input.target_groups.canary is None:
-        raise Refused(
-            "ECS_CANARY_ROLLOUT requires the canary target group",
-            remedy="set input.targetGroups.canary, or accessType: SERVICE_DISCOVERY",
-        )
-    return app_input.target_groups.canary
+    return app_input.target_groups.canary if app_input.access_type == "ELB" else None
 
 
 async def find_canary(job: Job) -> str:

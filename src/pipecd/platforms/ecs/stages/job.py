@@ -10,6 +10,7 @@ from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed, Source, Work
 from pipecd.platforms import aws
 from pipecd.platforms.ecs.client import EcsClient, connect
+from pipecd.platforms.ecs.pipeline import find_fault, no_service
 from pipecd.platforms.ecs.source import DesiredState, ServiceDefinition, TaskDefinition, load_desired_state
 
 #: Tag of a task definition: the idempotency token of the stage that registered it.
@@ -66,18 +67,17 @@ class Job:
 
 @asynccontextmanager
 async def service_job(work: Work[Any], source: Source, *, deployed: bool = False) -> AsyncIterator[Job]:
-    """The job of a stage that requires a service. Raises Refused for a standalone task.
+    """The job of a stage that requires a service. Raises Refused if the stage cannot deploy the application.
 
     `deployed`: the files were deployed before.
     """
     desired = load_desired_state(source, deployed=deployed)
-    if desired.service is None:
-        raise Refused(
-            f"{work.stage.name} requires a service, and this is a standalone task",
-            remedy="set input.serviceDefinitionFile, or use only ECS_SYNC",
-        )
+    service, fault = desired.service, find_fault(work.stage.name, desired.input)
+    if fault or service is None:
+        fault = fault or no_service(work.stage.name)
+        raise Refused(fault.what, remedy=fault.remedy)
     async with connect(work.provider) as client:
-        yield Job(work=work, client=client, desired=desired, service=desired.service, commit=source.commit)
+        yield Job(work=work, client=client, desired=desired, service=service, commit=source.commit)
 
 
 def idempotency_token(work: Work[Any]) -> str:
