@@ -35,7 +35,7 @@ PREPARE = $(PYTHON) tools/progress.py show $(MAKE) --no-print-directory --jobs=2
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help programs install quickstart quickstart-aws quickstart-kubernetes quickstart-gcp quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
+.PHONY: help programs install quickstart quickstart-aws quickstart-kubernetes quickstart-gcp quickstart-clean cluster test test-fast test-durations check check-python check-console console package docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -84,12 +84,16 @@ test-durations: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all te
 	$(COMPILE)
 	$(PYTEST) tests --fork-workers --record-durations $(ARGS)
 
-check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
+check: check-python check-console ## Run linters and type checkers
+
+check-python: $(VENV)/.dev
 	$(BIN)/ruff format --check $(PYTHON_CODE)
 	$(BIN)/ruff check $(PYTHON_CODE)
 	SKIP=ruff-check,ruff-format,lint-imports $(BIN)/pre-commit run --all-files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-console: web/node_modules/.installed
 	$(NPM) run --silent check
 
 console: src/pipecd/console/index.html ## Build the console's pages
@@ -192,7 +196,7 @@ web/node_modules/.installed: web/package.json web/package-lock.json | $(NODE)
 	@$(STEP) "Installing what checks the console" 20 $(NPM_INSTALL)
 	@touch $@
 
-NEEDS_ALL_PACKAGES := $(filter install check test test-durations bench,$(MAKECMDGOALS))$(wildcard web/node_modules/.installed)
+NEEDS_ALL_PACKAGES := $(filter install check check-console test test-durations bench,$(MAKECMDGOALS))$(wildcard web/node_modules/.installed)
 src/pipecd/console/index.html: $(PAGES) $(SCHEMA) web/node_modules/$(if $(NEEDS_ALL_PACKAGES),.installed,.run)
 	@$(STEP) "Building the console" 6 $(NPM) run --silent build
 	@touch $@
