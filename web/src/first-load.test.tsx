@@ -1,15 +1,13 @@
 // @vitest-environment jsdom
 // Which calls each page makes when it is opened: every call once. A new one is added here on purpose.
-import { cleanup, configure, screen, waitFor } from "@testing-library/react";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { cleanup, screen, waitFor } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { GetApplicationResponseSchema } from "./schema/web/applications_pb";
 import { GetDeploymentResponseSchema } from "./schema/web/deployments_pb";
 import { ListSuggestionsResponseSchema } from "./schema/pipecd/v1/console_pb";
 import { ControlPlane, message, openConsole, stubBrowser } from "./testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 

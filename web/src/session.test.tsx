@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { MantineProvider } from "@mantine/core";
 import { QueryClientProvider } from "@tanstack/react-query";
-import { act, cleanup, configure, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { Suspense, use } from "react";
 import { MemoryRouter } from "react-router";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -12,8 +12,6 @@ import { createQueryClient } from "./query-client";
 import { Session, SessionContext, sessionNotice } from "./session";
 import { ControlPlane, type OpenConsole, openConsole, stubBrowser } from "./testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 const opened: OpenConsole[] = [];
 
 beforeEach(stubBrowser);

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 // What pages show while the control plane has not answered yet: nothing that is true of something else only.
-import { cleanup, configure, fireEvent, screen, waitFor, within } from "@testing-library/react";
+import { cleanup, fireEvent, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
@@ -12,8 +12,6 @@ import { GetDeploymentResponseSchema } from "./schema/web/deployments_pb";
 import { GetStageLogResponseSchema } from "./schema/web/logs_pb";
 import { ControlPlane, message, openConsole, stubBrowser } from "./testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 

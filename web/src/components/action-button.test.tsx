@@ -9,7 +9,6 @@ import { IconKey } from "../icons";
 import { ActionButton } from "./action-button";
 import { ActionMenu } from "./action-menu";
 
-vi.setConfig({ testTimeout: 60_000 });
 beforeEach(() => {
   vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));
   vi.stubGlobal("ResizeObserver", class { observe() {} unobserve() {} disconnect() {} });

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
-import { cleanup, configure, fireEvent, screen, waitFor } from "@testing-library/react";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { cleanup, fireEvent, screen, waitFor } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { LogSeverity } from "../schema/model/stage_log_pb";
@@ -9,8 +9,6 @@ import { GetDeploymentResponseSchema } from "../schema/web/deployments_pb";
 import { GetStageLogResponseSchema } from "../schema/web/logs_pb";
 import { ControlPlane, message, openConsole, stubBrowser } from "../testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 

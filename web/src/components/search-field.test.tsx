@@ -8,8 +8,6 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { withParam } from "../filters";
 import { DEBOUNCE_MS, SearchField } from "./search-field";
 
-// A test that is stopped in the middle would disturb those that follow.
-vi.setConfig({ testTimeout: 60_000 });
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
-import { cleanup, configure, screen } from "@testing-library/react";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { cleanup, screen } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { ApplicationSyncStatus as Status } from "../schema/model/application_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
@@ -9,8 +9,6 @@ import { PageDeploymentsResponseSchema } from "../schema/pipecd/v1/console_pb";
 import { GetApplicationResponseSchema } from "../schema/web/applications_pb";
 import { ControlPlane, message, openConsole, stubBrowser } from "../testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 

@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 // Every page of one record: what it says if the control plane does not return the record.
 import { Code } from "@connectrpc/connect";
-import { cleanup, configure, screen } from "@testing-library/react";
+import { cleanup, screen } from "@testing-library/react";
 import { QueryClient } from "@tanstack/react-query";
 import type { RouteObject } from "react-router";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -13,8 +13,6 @@ import { GetDeploymentResponseSchema } from "../schema/web/deployments_pb";
 import { ConsoleChange_Kind as Kind } from "../schema/pipecd/v1/console_pb";
 import { ControlPlane, message, openConsole, refuse, stubBrowser } from "../testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 

@@ -1,13 +1,11 @@
 // @vitest-environment jsdom
 import { Code } from "@connectrpc/connect";
-import { cleanup, configure, fireEvent, screen } from "@testing-library/react";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { cleanup, fireEvent, screen } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { SeeProjectResponseSchema } from "../../schema/pipecd/v1/console_pb";
 import { ControlPlane, message, openConsole, refuse, stubBrowser } from "../../testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { MantineProvider } from "@mantine/core";
-import { cleanup, configure, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { useState } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -8,10 +8,6 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { buildGraph } from "./graph";
 import type { Resource } from "./live-state";
 import ResourceTree from "./resource-tree";
-
-// Many nodes take long on a busy machine.
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 10_000 });
 
 const resource = (kind: string, name: string, parent = "", health = 1): Resource => ({
   id: `${kind}/${name}`,
