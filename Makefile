@@ -78,7 +78,7 @@ test: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests: unit,
 # These compute.
 test-fast: JOBS = 4
 test-fast: $(VENV)/.dev ## Run the quick tests: units and tables, without servers and browsers
-	$(PYTEST) $(FAST_TESTS) $(ARGS)
+	$(PYTEST) $(FAST_TESTS) --fork-workers $(ARGS)
 
 test-durations: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests and record how long each takes
 	$(COMPILE)
