@@ -17,6 +17,12 @@ export default tseslint.config(
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: { attributes: false } }],
+      // Needed by screen readers if CSS lays the elements of a table out in another way.
+      "jsx-a11y/no-redundant-roles": [
+        "error",
+        { table: ["table"], thead: ["rowgroup"], tbody: ["rowgroup"], tr: ["row"], th: ["columnheader"], td: ["cell"] },
+      ],
+      "jsx-a11y/no-interactive-element-to-noninteractive-role": ["error", { td: ["cell"] }],
       // Responses may come from a control plane that is newer than the generated types.
       "@typescript-eslint/no-unnecessary-condition": "off",
       // The value of a select is a string; the schema's enums are numbers.

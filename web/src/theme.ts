@@ -1,6 +1,20 @@
 // Mantine theme: colours, fonts and component defaults.
 
-import { Alert, Badge, createTheme, DrawerHeader, type MantineColorsTuple, Modal, ModalHeader } from "@mantine/core";
+import {
+  Alert,
+  Badge,
+  createTheme,
+  DrawerHeader,
+  type MantineColorsTuple,
+  Modal,
+  ModalHeader,
+  Table,
+  TableTbody,
+  TableTd,
+  TableTh,
+  TableThead,
+  TableTr,
+} from "@mantine/core";
 
 const cobalt: MantineColorsTuple = [
   "#edf3fe",
@@ -51,5 +65,12 @@ export const theme = createTheme({
     // Their element is `header`, which would be a second banner of the page.
     ModalHeader: ModalHeader.extend({ defaultProps: { role: "none" } }),
     DrawerHeader: DrawerHeader.extend({ defaultProps: { role: "none" } }),
+    // Said explicitly: an element that CSS lays out as a card or grid is no row or cell to some screen readers.
+    Table: Table.extend({ defaultProps: { role: "table" } }),
+    TableThead: TableThead.extend({ defaultProps: { role: "rowgroup" } }),
+    TableTbody: TableTbody.extend({ defaultProps: { role: "rowgroup" } }),
+    TableTr: TableTr.extend({ defaultProps: { role: "row" } }),
+    TableTh: TableTh.extend({ defaultProps: { role: "columnheader" } }),
+    TableTd: TableTd.extend({ defaultProps: { role: "cell" } }),
   },
 });

@@ -49,10 +49,10 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
     [onSelect],
   );
   return (
-    <table className={classes.applications} aria-label="Applications">
-      <thead>
-        <tr>
-          <th>
+    <table className={classes.applications} role="table" aria-label="Applications">
+      <thead role="rowgroup">
+        <tr role="row">
+          <th role="columnheader">
             <RowCheckbox
               label="Select all on this page"
               checked={chosen > 0 && chosen === applications.length}
@@ -60,15 +60,15 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
               toggle={() => onSelect(chosen > 0 ? new Set() : new Set(applications.map(({ id }) => id)))}
             />
           </th>
-          <th>Status</th>
-          <th>Application</th>
-          <th className="mantine-visible-from-md">Kind</th>
-          <th className="mantine-visible-from-sm">Running commit</th>
-          <th className="mantine-visible-from-lg">Piped</th>
-          <th>Last deployment</th>
+          <th role="columnheader">Status</th>
+          <th role="columnheader">Application</th>
+          <th role="columnheader" className="mantine-visible-from-md">Kind</th>
+          <th role="columnheader" className="mantine-visible-from-sm">Running commit</th>
+          <th role="columnheader" className="mantine-visible-from-lg">Piped</th>
+          <th role="columnheader">Last deployment</th>
         </tr>
       </thead>
-      <tbody>
+      <tbody role="rowgroup">
         {applications.map((application) => (
           <Row
             key={application.id}
@@ -97,17 +97,18 @@ const Row = memo(function Row({ application, waiting, piped, selected, toggle }:
   const running = application.mostRecentlySuccessfulDeployment;
   return (
     <tr
+      role="row"
       data-disabled={application.disabled || undefined}
       data-selected={selected || undefined}
       data-lines={1 + Number(application.description !== "") + Number(Object.keys(application.labels).length > 0)}
     >
-      <td>
+      <td role="cell">
         <RowCheckbox label={`Select ${application.name}`} checked={selected} toggle={() => toggle(application.id)} />
       </td>
-      <td>
+      <td role="cell">
         <StatusBadge status={waiting ? WAITING_FOR_APPROVAL : syncStatusDisplay(displayedSyncStatus(application))} />
       </td>
-      <td>
+      <td role="cell">
         <RowLink to={`/applications/${application.id}`} className={classes.name}>
           {application.name}
         </RowLink>
@@ -120,12 +121,12 @@ const Row = memo(function Row({ application, waiting, piped, selected, toggle }:
         )}
         <Labels labels={application.labels} />
       </td>
-      <td className="mantine-visible-from-md">{kindName(kindOf(application))}</td>
-      <td className={`mantine-visible-from-sm ${classes.commit}`}>
+      <td role="cell" className="mantine-visible-from-md">{kindName(kindOf(application))}</td>
+      <td role="cell" className={`mantine-visible-from-sm ${classes.commit}`}>
         {running ? <CommitLine commit={running.trigger?.commit} /> : <span className="faint">Never deployed</span>}
       </td>
-      <td className="mantine-visible-from-lg">{piped}</td>
-      <td className={classes.time}>
+      <td role="cell" className="mantine-visible-from-lg">{piped}</td>
+      <td role="cell" className={classes.time}>
         <LastDeployment application={application} waiting={waiting} />
       </td>
     </tr>

@@ -22,6 +22,7 @@ import { ConsoleChange_Kind as Kind, ConsoleService, SeeRightsResponseSchema } f
 import { GetMeResponseSchema } from "../schema/web/project_pb";
 import { WebService } from "../schema/web/service_pb";
 import { type Navigation, Session, SessionContext } from "../session";
+import { theme } from "../theme";
 
 type Handler = (request: unknown) => unknown;
 
@@ -119,7 +120,7 @@ export function openConsole(plane: ControlPlane, path: string, navigation: Navig
   const session = new Session(client, navigation);
   const router = createMemoryRouter(createRoutes(client), { initialEntries: [path] });
   render(
-    <MantineProvider env="test">
+    <MantineProvider theme={theme} env="test">
       <Notifications />
       <QueryClientProvider client={client}>
         <SessionContext value={session}>
