@@ -17,8 +17,10 @@ from pipecd.controlplane.store.audit_log import MAX_SCANNED, AuditFilter, AuditP
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import Conflict, Refused
+from pipecd.model.access import Labels
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.piped_pb2 import Piped
 
 ANN = Actor(
@@ -394,6 +396,53 @@ async def test_a_search_looks_at_a_bounded_number_of_rows_at_a_time(log: Store) 
     assert await load(log, max_scanned=2, record_kind="application") == [3]
     assert await load(log, max_scanned=2, search="number") == [4, 2, 1]
     assert await load(log, oldest_first=True, max_scanned=2, search="number") == [1, 2, 4]
+
+
+async def test_a_search_finds_rows_by_the_name_of_what_they_are_about(store: Store) -> None:
+    """Their rows have only ids: of the record, or of what a command is about."""
+    prod = {"env": "prod"}
+    app = Application(id="a1", project_id="shop", name="Checkout_web", labels=prod)
+    await store.create(app, by=ANN)
+    await store.create(Application(id="a2", project_id="shop", name="other"), by=ANN)
+    await store.create(Piped(id="p1", project_id="shop", name="tokyo"), by=ANN)
+    await store.create(
+        Deployment(id="d1", project_id="shop", application_id="a1", application_name=app.name, labels=prod),
+        by=ANN,
+    )
+    about = [
+        ("application", "a1"),
+        ("application", "a2"),
+        ("deployment", "d1"),
+        ("piped", "p1"),
+        ("piped", "a1"),
+    ]
+    for kind, id in about:
+        await store.record_action("update", Subject(kind=kind, id=id, project_id="shop"), {"x": 1}, by=JOB)
+    for fields in ({"application_id": "a1"}, {"piped_id": "p1"}, {"deployment_id": "a1"}, {}):
+        subject = Subject(kind="command", id="c", project_id="shop")
+        await store.record_action("create", subject, fields, by=JOB)
+    elsewhere = Application(id="a3", project_id="other", name="checkout_web")
+    await store.create(elsewhere, by=ANN)
+    await store.record_action(
+        "update", Subject(kind="application", id="a3", project_id="shop"), {"x": 1}, by=JOB
+    )
+    await seal(store.database)
+    jobs: dict[str, Any] = {"actor_kinds": ["job"]}
+    assert await load(store, **jobs) == list(range(14, 4, -1))
+    none: dict[str, list[Labels] | None] = {"application": [], "deployment": [], "piped": []}
+    for search, named, expected in [
+        ("checkout_WEB", {}, [10, 7, 5]),
+        ("checkout", {}, [10, 7, 5]),
+        ("checkoutXweb", {}, []),
+        ("tokyo", {}, [11, 8]),
+        ("checkout command", {}, [10]),
+        ("checkout tokyo", {}, []),
+        ("checkout", {"application": [{"env": "prod"}], "deployment": [{"env": "dev"}]}, [10, 5]),
+        ("checkout", {"application": [{"env": "dev"}]}, [7]),
+        ("checkout", none, []),
+        ("tokyo", none, []),
+    ]:
+        assert await load(store, **jobs, search=search, named=named) == expected, (search, named)
 
 
 async def test_a_refused_change_leaves_the_chain_as_it_was(store: Store) -> None:

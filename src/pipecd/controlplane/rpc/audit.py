@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from pipecd.controlplane.auth.caller import Caller
+from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import audit, audit_chain, audit_log, lists
@@ -14,6 +14,7 @@ from pipecd.controlplane.store.audit_chain import Link
 from pipecd.controlplane.store.audit_log import AuditFilter
 from pipecd.errors import Refused
 from pipecd.json_input import decode_json
+from pipecd.model.access import Labels, Resource
 from pipecd.model.audit_sentence import sentence
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
@@ -39,6 +40,14 @@ _NAMED: Mapping[str, tuple[type[Message], str]] = {
     "event": (Event, ""),
 }
 
+_RESOURCES: Mapping[str, Resource] = {
+    "deployment": Resource.DEPLOYMENT,
+    "application": Resource.APPLICATION,
+    "piped": Resource.PIPED,
+    "api_key": Resource.API_KEY,
+    "event": Resource.EVENT,
+}
+
 
 async def list_entries(services: Services, caller: Caller, request: ListAuditRequest) -> ListAuditResponse:
     filters = AuditFilter(
@@ -51,6 +60,7 @@ async def list_entries(services: Services, caller: Caller, request: ListAuditReq
         record_id=request.record_id,
         operations=request.operations,
         search=request.search,
+        named=_restrictions(caller),
     )
     page = await audit_log.page(
         services.store.database,
@@ -62,6 +72,13 @@ async def list_entries(services: Services, caller: Caller, request: ListAuditReq
     )
     entries = await _entries(services, caller.project_id, page.rows, with_content=request.with_content)
     return ListAuditResponse(entries=entries, next_cursor=page.cursor)
+
+
+def _restrictions(caller: Caller) -> Mapping[str, Sequence[Labels] | None]:
+    """Of names that are searched: a person finds only those of records that their roles let them see."""
+    if not isinstance(caller, Person):
+        return {}
+    return {kind: caller.conditions(resource) for kind, resource in _RESOURCES.items()}
 
 
 async def verify(services: Services, caller: Caller, request: VerifyAuditRequest) -> VerifyAuditResponse:

@@ -7,19 +7,23 @@ by others.
 
 import base64
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from pipecd.controlplane.store import tables
 from pipecd.controlplane.store.engine import Database
+from pipecd.controlplane.store.lists import included_condition
 from pipecd.controlplane.store.statements import Connection
 from pipecd.controlplane.store.tables import audit, audit_links
 from pipecd.errors import Refused
 from pipecd.json_input import decode_json
+from pipecd.model.access import Labels
 
-#: Rows that one page may compare with filters that no index answers; takes some 50 ms.
+#: Rows that one page may compare with filters that no index answers. Takes some 50 ms, and a search four
+#: times as long: it reads the record of each row for its name.
 MAX_SCANNED = 20_000
 #: Entries per page: the default and the maximum.
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
@@ -31,7 +35,8 @@ class AuditFilter:
     """Empty fields match everything. Times are in epoch microseconds: `since ≤ at < until`.
 
     `actor`: the exact name or id. `action`: an RPC without its service, or the name of another action.
-    `search`: words that must occur in a row, case-insensitive.
+    `search`: words that must occur in a row, or in the present name of the record that it is about,
+    case-insensitive.
     """
 
     since: int = 0
@@ -43,6 +48,9 @@ class AuditFilter:
     action: str = ""
     operations: Collection[str] = ()
     search: str = ""
+    #: By kind: the labels that a record must have by the user's roles, as alternatives, to be found by its
+    #: name. A kind that is missing, or has None, is not restricted.
+    named: Mapping[str, Sequence[Labels] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ async def page(
     indexed = _indexed_conditions(project_id, filters)
     if cursor:
         indexed.append(_beyond(_decode_cursor(cursor), oldest_first))
-    compared = _compared_conditions(filters)
+    compared = _compared_conditions(project_id, filters, sqlite=database.sqlite)
 
     def load(connection: Connection) -> AuditPage:
         query = _ENTRIES.where(*indexed)
@@ -127,7 +135,9 @@ def _indexed_conditions(project_id: str, filters: AuditFilter) -> list[sa.Column
     ]
 
 
-def _compared_conditions(filters: AuditFilter) -> Sequence[sa.ColumnElement[bool]]:
+def _compared_conditions(
+    project_id: str, filters: AuditFilter, *, sqlite: bool
+) -> Sequence[sa.ColumnElement[bool]]:
     column = audit.c
     text = sa.func.lower(
         column.actor_name
@@ -163,8 +173,64 @@ def _compared_conditions(filters: AuditFilter) -> Sequence[sa.ColumnElement[bool
             if filters.action
             else ()
         ),
-        *(text.contains(word, autoescape=True) for word in filters.search.lower().split()),
+        *(
+            sa.or_(
+                text.contains(word, autoescape=True),
+                *_about_named(project_id, word, filters.named, sqlite=sqlite),
+            )
+            for word in filters.search.lower().split()
+        ),
     ]
+
+
+#: Kinds of records whose present names are found, and the columns with the names.
+_NAMES: Mapping[str, sa.Column[Any]] = {
+    "application": tables.applications.c.name,
+    "deployment": tables.deployments.c.words,
+    "piped": tables.pipeds.c.name,
+    "api_key": tables.api_keys.c.name,
+    "event": tables.events.c.name,
+}
+#: Kinds that a command is about, and the field of the command with the id.
+_OF_COMMANDS: Mapping[str, str] = {
+    "deployment": "deployment_id",
+    "application": "application_id",
+    "piped": "piped_id",
+}
+
+
+def _about_named(
+    project_id: str, word: str, named: Mapping[str, Sequence[Labels] | None], *, sqlite: bool
+) -> Iterator[sa.ColumnElement[bool]]:
+    """The row has only the id of a record, or is about a command for it, and the name contains `word`.
+
+    The record is read by its id for each compared row, so that a search takes as long with many records as
+    with few, and needs no index of names.
+    """
+    for kind, name in _NAMES.items():
+        included = named.get(kind)
+        if included is not None and len(included) == 0:
+            continue
+        record = name.table.c
+        has_name = sa.select(record.id).where(
+            record.project_id == project_id,
+            sa.func.lower(name).contains(word, autoescape=True),
+            *(included_condition(record.labels, included) if "labels" in record else ()),
+        )
+        same_id = has_name.where(record.id == audit.c.record_id)
+        yield sa.and_(audit.c.record_kind == kind, sa.exists(same_id))
+        if field_of_command := _OF_COMMANDS.get(kind):
+            of_command = has_name.where(record.id == _field(audit.c.after, field_of_command, sqlite=sqlite))
+            yield sa.and_(audit.c.record_kind == "command", sa.exists(of_command))
+
+
+def _field(values: sa.Column[Any], name: str, *, sqlite: bool) -> sa.ColumnElement[Any]:
+    """The text of a field of canonical JSON, or any other text if there is none. Never fails."""
+    key = f'"{name}":"'
+    if not sqlite:
+        return sa.func.split_part(sa.func.split_part(values, key, 2), '"', 1)
+    rest = sa.func.substr(values, sa.func.instr(values, key) + len(key))
+    return sa.func.substr(rest, 1, sa.func.instr(rest, '"') - 1)
 
 
 def _any_of(column: sa.Column[Any], values: Collection[str]) -> sa.ColumnElement[bool]:

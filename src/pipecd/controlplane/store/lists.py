@@ -197,7 +197,7 @@ def _select_deployments(project_id: str, filters: DeploymentFilter) -> "_PageQue
         *([_has_trace(column, filters.trace_commit)] if filters.trace_commit else ()),
         *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
         *_label_conditions(column.labels, filters.labels),
-        *_included(column.labels, filters.included),
+        *included_condition(column.labels, filters.included),
         *(_last_of_application() if filters.only_last else ()),
     ]
     return _select(Deployment, where)
@@ -278,7 +278,7 @@ async def events(store: Store, project_id: str, filters: EventFilter, paging: Pa
         *([_contains(column.name, filters.search)] if filters.search else ()),
         *_in_condition(column.status, filters.statuses),
         *_label_conditions(column.labels, filters.labels),
-        *_included(column.labels, filters.included),
+        *included_condition(column.labels, filters.included),
     ]
     query = _select(Event, where)
     return await _load_page(store, Event, query, paging, project_id, _covers(store, filters))
@@ -406,7 +406,7 @@ def _application_conditions(project_id: str, filters: ApplicationFilter) -> Wher
         *_in_condition(column.sync_status, filters.sync_statuses),
         *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
         *_label_conditions(column.labels, filters.labels),
-        *_included(column.labels, filters.included),
+        *included_condition(column.labels, filters.included),
     ]
 
 
@@ -439,7 +439,7 @@ def _label_conditions(column: sa.Column[Any], labels: Mapping[str, str]) -> Wher
 _Alternatives = tuple[tuple[tuple[str, str], ...], ...]
 
 
-def _included(column: sa.Column[Any], included: Sequence[Labels] | None) -> Where:
+def included_condition(column: sa.Column[Any], included: Sequence[Labels] | None) -> Where:
     """The record has all labels of one of `included`; None means that every record is included."""
     if included is None:
         return []
