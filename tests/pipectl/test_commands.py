@@ -243,7 +243,7 @@ async def test_an_application_is_rolled_back_and_unpinned(
 async def test_a_sync_without_an_agent_times_out(pipectl: Pipectl, piped_id: str) -> None:
     app_id = await add_application(pipectl, piped_id)
     result = await pipectl("application", "sync", f"--app-id={app_id}", "--timeout=1s", "--check-interval=1s")
-    assert result.code == 1 and "the agent did not handle the command within 1 s" in result.err
+    assert result.code == 1 and "the piped did not handle the command within 1 s" in result.err
 
 
 async def test_deployments_are_listed_shown_and_their_logs_printed(
@@ -412,7 +412,7 @@ async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str,
     assert "FAILED piped: home: piped home is not online" in result.out
     assert list(json.loads(out.read_text())) == ["Applications", "FailureApplications", "FailurePipeds"]
     none = await pipectl("plan-preview", *flags, "--base-branch=other")
-    assert none.code == 0 and "No agent deploys other of" in none.err
+    assert none.code == 0 and "No piped deploys other of" in none.err
     # Without an agent that was asked, nothing is known about what would change.
     assert none.out.strip() == ""
 
@@ -814,10 +814,10 @@ async def test_the_audit_log_is_listed_exported_and_verified(
     response = await plane.console.call("GenerateAPIKey", name="auditor", role=APIKey.ADMIN)
     pipectl.key_file.write_text(response.key)
     listed = await pipectl("audit", "list", "--people", "--action=RegisterPiped")
-    assert listed.code == 0 and "hello  registered agent home" in listed.out
+    assert listed.code == 0 and "hello  registered piped home" in listed.out
     lines = (await pipectl("audit", "export", "--kind=piped")).out.splitlines()
     entries = [json.loads(line) for line in lines]
-    assert [entry["summary"] for entry in entries][:1] == ["registered agent home"]
+    assert [entry["summary"] for entry in entries][:1] == ["registered piped home"]
     assert entries[0]["after"]["name"] == "home" and entries[0]["actor_name"] == "hello"
     (event, *_) = (
         await pipectl("audit", "export", "--format=cloudevents", "--id", piped_id)

@@ -72,7 +72,7 @@ async def test_an_agent_is_found_by_its_name_and_by_the_beginning_of_its_id(
     assert await find_piped(client, piped_id[:8]) == piped_id
     assert await find_piped(client, "away") == "away"
     await plane.register_piped("home")
-    with pytest.raises(Conflict, match="agent home is not unique"):
+    with pytest.raises(Conflict, match="piped home is not unique"):
         await find_piped(client, "home")
 
 

@@ -61,7 +61,7 @@ async def test_agents_and_applications_are_moved_to_another_control_plane(
 
     backup, mapping = tmp_path / "backup.json", tmp_path / "mapping.json"
     await run(transfers.backup, client, output_file=backup, labels=())
-    assert "1 agents and 3 applications" in capsys.readouterr().out
+    assert "1 pipeds and 3 applications" in capsys.readouterr().out
     assert backup.stat().st_mode & 0o077 == 0
     document = json.loads(backup.read_text())
     # As Go writes it: field names of the schema, numbers for enums and times.

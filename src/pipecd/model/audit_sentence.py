@@ -10,7 +10,7 @@ from collections.abc import Mapping
 NOUNS: Mapping[str, str] = {
     "application": "application",
     "deployment": "deployment",
-    "piped": "agent",
+    "piped": "piped",
     "api_key": "API key",
     "project": "project",
     "configured_project": "project",
@@ -18,7 +18,7 @@ NOUNS: Mapping[str, str] = {
     "command": "command",
     "chain": "deployment chain",
     "trace": "trace",
-    "suggestions": "unregistered applications of agent",
+    "suggestions": "unregistered applications of piped",
     "analysis_result": "analysis result of application",
     "shared_object": "object",
     "command_output": "command outputs",

@@ -69,10 +69,10 @@ _ID = click.option(
     "--piped-id",
     required=True,
     shell_complete=complete_pipeds,
-    help="Id or name of the agent that deploys the application.",
+    help="Id or name of the piped that deploys the application.",
 )
-@click.option("--platform-provider", required=True, help="A platform provider configured in the agent.")
-@click.option("--repo-id", required=True, help="Id of a repository configured in the agent.")
+@click.option("--platform-provider", required=True, help="A platform provider configured in the piped.")
+@click.option("--repo-id", required=True, help="Id of a repository configured in the piped.")
 @click.option("--app-dir", required=True, help="Path of the application's directory in the repository.")
 @click.option(
     "--config-file-name",
@@ -185,7 +185,7 @@ def _reason(state: ApplicationSyncState) -> str:
     "--piped-id",
     default="",
     shell_complete=complete_pipeds,
-    help="Only applications of the agent with this id or name.",
+    help="Only applications of the piped with this id or name.",
 )
 @switch("--disabled", "List disabled and deleted applications instead.")
 @click.option(
@@ -283,7 +283,7 @@ async def _wait_for_deployment(
 
     `what` is what was requested; `done` the beginning of the sentence with the id.
     """
-    echo(f"Requested {what} (command {command_id}), waiting for the agent", err=True)
+    echo(f"Requested {what} (command {command_id}), waiting for the piped", err=True)
     # pipecd's agent handles the command within a second, PipeCD's within ten.
     command = await wait_for_command(
         client,
@@ -377,7 +377,7 @@ async def wait_for_command(
         client.clock,
         interval=interval,
         timeout=timeout,
-        what="the agent did not handle the command",
+        what="the piped did not handle the command",
     )
     if command.status != CommandStatus.COMMAND_SUCCEEDED:
         reason = command.metadata.get("reason") or CommandStatus.Name(command.status)
@@ -420,7 +420,7 @@ async def wait_for_status(
 @_ID
 @with_client
 async def enable(client: Client, *, app_id: str) -> None:
-    """Enable an application: the agent deploys it."""
+    """Enable an application: the piped deploys it."""
     request = api.EnableApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.EnableApplication, request)
     echo(f"Successfully enabled application id = {request.application_id}")
@@ -430,7 +430,7 @@ async def enable(client: Client, *, app_id: str) -> None:
 @_ID
 @with_client
 async def disable(client: Client, *, app_id: str) -> None:
-    """Disable an application: the agent stops deploying it."""
+    """Disable an application: the piped stops deploying it."""
     request = api.DisableApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.DisableApplication, request)
     echo(f"Successfully disabled application id = {request.application_id}")

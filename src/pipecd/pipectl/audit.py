@@ -40,7 +40,7 @@ def _filters(run: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--id", "record_id", default="", help="Id of the record."),
             click.option("--operation", multiple=True, help="create, update, delete or refuse."),
             click.option("--search", default="", help="Words that occur in the entry."),
-            switch("--people", "Only what people, API keys and operators did, not agents and jobs."),
+            switch("--people", "Only what people, API keys and operators did, not pipeds and jobs."),
         )
     ):
         run = option(run)

@@ -86,7 +86,7 @@ async def database(client: Client, *, applications: tuple[str, ...]) -> None:
 def application_config(config_files: tuple[str, ...], dirs: tuple[str, ...]) -> None:
     """Convert application files to `kind: Application`, with the platform's settings below `plugins`.
 
-    Comments and order are kept. The earlier file stays beside the new one, with the ending `.old`. Agents of
+    Comments and order are kept. The earlier file stays beside the new one, with the ending `.old`. Pipeds of
     PipeCD v0 and v1, and ours, read the result.
     """
     named = parse_list(config_files)

@@ -90,7 +90,7 @@ async def find_piped(client: Client, text: str) -> str:
         return text
     named = [piped for piped in response.pipeds if piped.name == text]
     matches = named or (_beginning_with(text, response.pipeds) if _BEGINNING.fullmatch(text) else [])
-    return _only(matches, f"agent {text}", {piped.id: piped.name for piped in matches}) or text
+    return _only(matches, f"piped {text}", {piped.id: piped.name for piped in matches}) or text
 
 
 async def find_deployment(client: Client, deployment_id: str, application: str) -> str:

@@ -24,7 +24,7 @@ from pipecd.schema.pipecd.v1.notifications_pb2 import (
 _ID = click.option(
     "--piped-id",
     shell_complete=complete_pipeds,
-    help="Agent id or name. Without it, the receivers of the project are meant.",
+    help="Piped id or name. Without it, the receivers of the project are meant.",
 )
 _supported = partial(unsupported_means, "this control plane does not know receivers of notifications")
 
@@ -34,7 +34,7 @@ _supported = partial(unsupported_means, "this control plane does not know receiv
 @view_options
 @with_client
 async def list_command(client: Client, *, piped_id: str | None, output: Output) -> None:
-    """List the receivers of an agent or of the project, with their last results."""
+    """List the receivers of a piped or of the project, with their last results."""
     if piped_id:
         piped_id = await find_piped(client, piped_id)
 
@@ -52,7 +52,7 @@ async def list_command(client: Client, *, piped_id: str | None, output: Output) 
 def _list_view(response: ListReceiversResponse | ListProjectReceiversResponse) -> View:
     if isinstance(response, ListReceiversResponse):
         rows = [[receiver.name, *_row(receiver)] for receiver in response.receivers]
-        empty = "The agent has no receivers, or has not reported them."
+        empty = "The piped has no receivers, or has not reported them."
         return list_view(["NAME", *_COLUMNS], rows, empty=empty)
     rows = [
         [
@@ -94,7 +94,7 @@ def state_of(receiver: ReceiverStatus) -> str:
 @click.option("--receiver", required=True, help="Name of the receiver.")
 @with_client
 async def test(client: Client, *, piped_id: str | None, receiver: str) -> None:
-    """Send a test message to a receiver of an agent or of the project.
+    """Send a test message to a receiver of a piped or of the project.
 
     Fails if the receiver does not accept the message.
     """

@@ -30,7 +30,7 @@ from pipecd.schema.web.pipeds_pb2 import (
     UpdatePipedDesiredVersionRequest,
 )
 
-_ID = click.option("--piped-id", required=True, shell_complete=complete_pipeds, help="Agent id or name.")
+_ID = click.option("--piped-id", required=True, shell_complete=complete_pipeds, help="Piped id or name.")
 _DESCRIPTION = click.option("--description", help="What it is for.")
 _VALID_FOR = click.option(
     "--valid-for",
@@ -40,19 +40,19 @@ _VALID_FOR = click.option(
     help="How long the key is valid, such as 8760h; 0s: as long as the control plane allows.",
 )
 _of_agents = partial(
-    unsupported_means, "this control plane does not change agents for API keys; use its console"
+    unsupported_means, "this control plane does not change pipeds for API keys; use its console"
 )
 
 
 @click.command("list")
-@switch("--all", "Include disabled agents.")
+@switch("--all", "Include disabled pipeds.")
 @view_options
 @with_client
 async def list_command(client: Client, *, all: bool, output: Output) -> None:
-    """List the project's agents."""
+    """List the project's pipeds."""
 
     async def fetch() -> ListPipedsResponse:
-        with unsupported_means("this control plane cannot list agents for an API key; use its console"):
+        with unsupported_means("this control plane cannot list pipeds for an API key; use its console"):
             return await client.call(client.program.ListPipeds, ListPipedsRequest(with_disabled=all))
 
     await show(client.clock, fetch, lambda response: _list_view(response, output), output)
@@ -75,14 +75,14 @@ def _list_view(response: ListPipedsResponse, output: Output) -> View:
         for row, piped in zip(rows, response.pipeds, strict=True):
             repositories = ",".join(repository.id for repository in piped.repositories)
             row += [_format_expiry(piped.keys), repositories, piped.desc]
-    return list_view(columns, rows, empty="No agents are registered. Register one in the console.")
+    return list_view(columns, rows, empty="No pipeds are registered. Register one in the console.")
 
 
 @click.command()
 @_ID
 @with_client
 async def enable(client: Client, *, piped_id: str) -> None:
-    """Enable an agent."""
+    """Enable a piped."""
     piped_id = await find_piped(client, piped_id)
     await client.call(client.api.EnablePiped, EnablePipedRequest(piped_id=piped_id))
     echo(f"Successfully enabled piped id = {piped_id}")
@@ -92,25 +92,25 @@ async def enable(client: Client, *, piped_id: str) -> None:
 @_ID
 @with_client
 async def disable(client: Client, *, piped_id: str) -> None:
-    """Disable an agent. It stops immediately."""
+    """Disable a piped. It stops immediately."""
     piped_id = await find_piped(client, piped_id)
     await client.call(client.api.DisablePiped, DisablePipedRequest(piped_id=piped_id))
     echo(f"Successfully disabled piped id = {piped_id}")
 
 
 @click.command()
-@click.option("--name", required=True, help="Name of the agent.")
+@click.option("--name", required=True, help="Name of the piped.")
 @_DESCRIPTION
 @_VALID_FOR
 @with_client
 async def register(client: Client, *, name: str, description: str | None, valid_for: timedelta) -> None:
-    """Register an agent. Its id and its key are printed to standard output, one a line."""
+    """Register a piped. Its id and its key are printed to standard output, one a line."""
     lifetime = int(valid_for.total_seconds())
     request = RegisterPipedRequest(name=name, desc=description or "", key_lifetime=lifetime)
     response = await client.call(client.api.RegisterPiped, request)
     echo(response.id)
     echo(response.key)
-    echo(f"Registered the agent {name}. Store its key now: it cannot be shown again.", err=True)
+    echo(f"Registered the piped {name}. Store its key now: it cannot be shown again.", err=True)
 
 
 @click.command()
@@ -119,7 +119,7 @@ async def register(client: Client, *, name: str, description: str | None, valid_
 @_DESCRIPTION
 @with_client
 async def update(client: Client, *, piped_id: str, name: str | None, description: str | None) -> None:
-    """Change the name or the description of an agent."""
+    """Change the name or the description of a piped."""
     if name is None and description is None:
         raise click.UsageError("nothing to change: use --name or --description")
     piped_id = await find_piped(client, piped_id)
@@ -130,7 +130,7 @@ async def update(client: Client, *, piped_id: str, name: str | None, description
         desc=piped.desc if description is None else description,
     )
     await client.call(client.api.UpdatePiped, request)
-    echo(f"Changed the agent {request.name}.")
+    echo(f"Changed the piped {request.name}.")
 
 
 @click.command("add-key")
@@ -144,14 +144,14 @@ async def add_key(client: Client, *, piped_id: str, valid_for: timedelta) -> Non
     with _of_agents():
         response = await client.call(client.program.RecreatePipedKey, request)
     echo(response.key)
-    echo("Added a key. Store it now; when the agent uses it, delete the old one: delete-old-keys.", err=True)
+    echo("Added a key. Store it now; when the piped uses it, delete the old one: delete-old-keys.", err=True)
 
 
 @click.command("delete-old-keys")
 @_ID
 @with_client
 async def delete_old_keys(client: Client, *, piped_id: str) -> None:
-    """Delete all keys of an agent but the newest one. What uses them loses access at once."""
+    """Delete all keys of a piped but the newest one. What uses them loses access at once."""
     piped_id = await find_piped(client, piped_id)
     with _of_agents():
         await client.call(client.program.DeleteOldPipedKeys, DeleteOldPipedKeysRequest(piped_id=piped_id))
@@ -162,7 +162,7 @@ async def delete_old_keys(client: Client, *, piped_id: str) -> None:
 @_ID
 @with_client
 async def restart(client: Client, *, piped_id: str) -> None:
-    """Restart an agent, which its launcher then starts again."""
+    """Restart a piped, which its launcher then starts again."""
     piped_id = await find_piped(client, piped_id)
     with _of_agents():
         await client.call(client.program.RestartPiped, RestartPipedRequest(piped_id=piped_id))
@@ -176,13 +176,13 @@ async def restart(client: Client, *, piped_id: str) -> None:
     required=True,
     multiple=True,
     shell_complete=complete_pipeds,
-    help="Agent id or name; can be repeated.",
+    help="Piped id or name; can be repeated.",
 )
 @click.option("--version", required=True, help="Version that their launchers shall run, such as v0.2.0.")
 @switch("--allow-downgrade", "Allow a version that is older than the running one.")
 @with_client
 async def upgrade(client: Client, *, piped_ids: tuple[str, ...], version: str, allow_downgrade: bool) -> None:
-    """Set the version of agents that are run by launchers."""
+    """Set the version of pipeds that are run by launchers."""
     ids = [await find_piped(client, piped_id) for piped_id in piped_ids]
     request = UpdatePipedDesiredVersionRequest(
         piped_ids=ids, version=version, allow_downgrade=allow_downgrade

@@ -54,7 +54,7 @@ _MAX_REASON = 500
 def push(files: tuple[str, ...], tag: str, registry: str, repository: str, insecure: bool) -> None:
     """Push the programs of a plugin to an OCI registry.
 
-    Agents use it as `oci://<registry>/<repository>:<tag>`. Credentials are those of `docker login`
+    Pipeds use it as `oci://<registry>/<repository>:<tag>`. Credentials are those of `docker login`
     (`DOCKER_CONFIG`).
     """
     programs = _parse_files(files)

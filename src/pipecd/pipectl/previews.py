@@ -23,7 +23,7 @@ POLL_INTERVAL = 2.0
 
 
 @click.command("plan-preview")
-@click.option("--repo-remote-url", required=True, help="Remote URL, as in the agents' configuration.")
+@click.option("--repo-remote-url", required=True, help="Remote URL, as in the pipeds' configuration.")
 @click.option("--head-branch", required=True, help="Branch of the pull request.")
 @click.option("--head-commit", required=True, help="Hash of the branch's latest commit.")
 @click.option("--base-branch", required=True, help="Branch to merge into.")
@@ -37,7 +37,7 @@ POLL_INTERVAL = 2.0
     "--timeout", type=Duration(), default="10m", show_default=True, help="Timeout of the whole command."
 )
 @click.option(
-    "--piped-handle-timeout", type=Duration(), default="5m", show_default=True, help="Timeout of each agent."
+    "--piped-handle-timeout", type=Duration(), default="5m", show_default=True, help="Timeout of each piped."
 )
 @click.option("--sort-label-keys", multiple=True, help="Sort applications by these labels.")
 @with_client
@@ -55,7 +55,7 @@ async def plan_preview(
 ) -> None:
     """Show what a pull request would change.
 
-    Fails if the agents do not respond in time. Applications and agents whose preview failed are part of the
+    Fails if the pipeds do not respond in time. Applications and pipeds whose preview failed are part of the
     result, marked FAILED.
     """
     if out:
@@ -72,15 +72,15 @@ async def plan_preview(
         commands=commands, command_handle_timeout=int(piped_handle_timeout)
     )
     if commands:
-        echo(f"Requested plan previews from {len(commands)} agent(s), waiting for results", err=True)
+        echo(f"Requested plan previews from {len(commands)} piped(s), waiting for results", err=True)
     else:
-        echo(f"No agent deploys {base_branch} of {repo_remote_url}; see `pipectl piped list`", err=True)
+        echo(f"No piped deploys {base_branch} of {repo_remote_url}; see `pipectl piped list`", err=True)
     results = await poll_until(
         lambda: _get_results(client, results_request),
         client.clock,
         interval=POLL_INTERVAL,
         timeout=timeout,
-        what="the agents did not respond",
+        what="the pipeds did not respond",
     )
     summary = summarize(results, parse_list(sort_label_keys))
     if out:

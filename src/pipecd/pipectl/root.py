@@ -31,7 +31,7 @@ application = _group(
             "Deploy an earlier commit again and pin the application to it.",
         ),
         "unpin": ("pipecd.pipectl.applications:unpin", "Remove the pin of a rollback."),
-        "enable": ("pipecd.pipectl.applications:enable", "Enable an application: the agent deploys it."),
+        "enable": ("pipecd.pipectl.applications:enable", "Enable an application: the piped deploys it."),
         "disable": (
             "pipecd.pipectl.applications:disable",
             "Disable an application: it is not deployed.",
@@ -59,17 +59,17 @@ deployment = _group(
 )
 piped = _group(
     "piped",
-    "Register, list, change, upgrade and restart agents, and renew their keys.",
+    "Register, list, change, upgrade and restart pipeds, and renew their keys.",
     {
-        "list": ("pipecd.pipectl.pipeds:list_command", "List the project's agents."),
-        "register": ("pipecd.pipectl.pipeds:register", "Register an agent: prints its id and key."),
+        "list": ("pipecd.pipectl.pipeds:list_command", "List the project's pipeds."),
+        "register": ("pipecd.pipectl.pipeds:register", "Register a piped: prints its id and key."),
         "update": ("pipecd.pipectl.pipeds:update", "Change its name or description."),
-        "enable": ("pipecd.pipectl.pipeds:enable", "Enable an agent."),
-        "disable": ("pipecd.pipectl.pipeds:disable", "Disable an agent; it stops immediately."),
+        "enable": ("pipecd.pipectl.pipeds:enable", "Enable a piped."),
+        "disable": ("pipecd.pipectl.pipeds:disable", "Disable a piped; it stops immediately."),
         "add-key": ("pipecd.pipectl.pipeds:add_key", "Add a second key, for a rotation."),
         "delete-old-keys": ("pipecd.pipectl.pipeds:delete_old_keys", "Delete all keys but the newest one."),
-        "restart": ("pipecd.pipectl.pipeds:restart", "Restart an agent."),
-        "upgrade": ("pipecd.pipectl.pipeds:upgrade", "Set the version of agents."),
+        "restart": ("pipecd.pipectl.pipeds:restart", "Restart a piped."),
+        "upgrade": ("pipecd.pipectl.pipeds:upgrade", "Set the version of pipeds."),
     },
 )
 notification = _group(
@@ -78,7 +78,7 @@ notification = _group(
     {
         "list": (
             "pipecd.pipectl.notifications:list_command",
-            "List the receivers of an agent or of the project.",
+            "List the receivers of a piped or of the project.",
         ),
         "test": ("pipecd.pipectl.notifications:test", "Send a test message to a receiver."),
     },
@@ -188,9 +188,9 @@ session = _group(
 
 transfer_restore = _group(
     "restore",
-    "Register the agents and the applications of a backup.",
+    "Register the pipeds and the applications of a backup.",
     {
-        "piped": ("pipecd.pipectl.transfers:restore_piped", "Register the agents of a backup."),
+        "piped": ("pipecd.pipectl.transfers:restore_piped", "Register the pipeds of a backup."),
         "application": (
             "pipecd.pipectl.transfers:restore_application",
             "Register the applications of a backup.",
@@ -199,12 +199,12 @@ transfer_restore = _group(
 )
 transfer = _group(
     "transfer",
-    "Move agents and applications to another control plane.",
+    "Move pipeds and applications to another control plane.",
     {
-        "backup": ("pipecd.pipectl.transfers:backup", "Write agents and applications to a file."),
+        "backup": ("pipecd.pipectl.transfers:backup", "Write pipeds and applications to a file."),
         "restore": (
             "pipecd.pipectl.root:transfer_restore",
-            "Register the agents and the applications of a backup.",
+            "Register the pipeds and the applications of a backup.",
         ),
     },
 )
@@ -237,7 +237,7 @@ migrate = _group(
         ),
         "piped": (
             "pipecd.pipectl.root:piped",
-            "Register, list, change, upgrade and restart agents, and renew their keys.",
+            "Register, list, change, upgrade and restart pipeds, and renew their keys.",
         ),
         "notification": (
             "pipecd.pipectl.root:notification",
@@ -259,11 +259,11 @@ migrate = _group(
         ),
         "api-key": ("pipecd.pipectl.root:api_key", "List, create and disable API keys."),
         "session": ("pipecd.pipectl.root:session", "List and end the sessions of the console."),
-        "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
+        "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for a piped."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
         "transfer": (
             "pipecd.pipectl.root:transfer",
-            "Move agents and applications to another control plane.",
+            "Move pipeds and applications to another control plane.",
         ),
         "plugin": ("pipecd.pipectl.root:plugin", "Publish plugins of PipeCD v1."),
         "migrate": ("pipecd.pipectl.root:migrate", "Prepare applications for agents of PipeCD v1."),

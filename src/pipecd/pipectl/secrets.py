@@ -19,7 +19,7 @@ from pipecd.schema.api.pipeds_pb2 import EncryptRequest
     "--piped-id",
     required=True,
     shell_complete=complete_pipeds,
-    help="Id or name of the agent that can decrypt the secret.",
+    help="Id or name of the piped that can decrypt the secret.",
 )
 @click.option(
     "--input-file", type=click.File("rb"), default="-", help="File with the secret. Default: standard input."
@@ -27,7 +27,7 @@ from pipecd.schema.api.pipeds_pb2 import EncryptRequest
 @switch("--use-base64-encoding", "Encode the secret with base64 before encrypting it.")
 @with_client
 async def encrypt(client: Client, *, piped_id: str, input_file: BinaryIO, use_base64_encoding: bool) -> None:
-    """Encrypt a secret for one agent and print the ciphertext, which can be committed to Git."""
+    """Encrypt a secret for one piped and print the ciphertext, which can be committed to Git."""
     request = EncryptRequest(
         plaintext=_decode_secret(input_file.read()),
         piped_id=await find_piped(client, piped_id),

@@ -49,10 +49,10 @@ _LABELS = click.option(
 @_LABELS
 @with_client
 async def backup(client: Client, *, output_file: Path, labels: tuple[str, ...]) -> None:
-    """Write all agents and applications of the project to a file.
+    """Write all pipeds and applications of the project to a file.
 
-    Without the history, keys and users. Agents without an application are included if the control plane lists
-    agents to programs; PipeCD's does not.
+    Without the history, keys and users. Pipeds without an application are included if the control plane lists
+    pipeds to programs; PipeCD's does not.
     """
     wanted = parse_pairs(labels, "=", "--labels")
     applications = [
@@ -68,7 +68,7 @@ async def backup(client: Client, *, output_file: Path, labels: tuple[str, ...]) 
         "applications": [proto_json.to_object(application) for application in applications],
     }
     _write(output_file, document)
-    echo(f"Wrote {len(pipeds)} agents and {len(applications)} applications to {output_file}")
+    echo(f"Wrote {len(pipeds)} pipeds and {len(applications)} applications to {output_file}")
 
 
 @click.command()
@@ -77,14 +77,14 @@ async def backup(client: Client, *, output_file: Path, labels: tuple[str, ...]) 
     "--output-file",
     type=_FILE,
     default=None,
-    help="File for the new ids and keys. Agents that it contains are not registered again. Default: stdout.",
+    help="File for the new ids and keys. Pipeds that it contains are not registered again. Default: stdout.",
 )
 @with_client
 async def restore_piped(client: Client, *, input_file: Path, output_file: Path | None) -> None:
-    """Register the agents of a backup, and write their new ids and keys.
+    """Register the pipeds of a backup, and write their new ids and keys.
 
-    Write the new id and key to each agent's configuration and start it before restoring applications: the
-    control plane learns the repositories from the agents.
+    Write the new id and key to each piped's configuration and start it before restoring applications: the
+    control plane learns the repositories from the pipeds.
     """
     pipeds = _read_records(input_file, "pipeds", Piped)
     mappings = _read_mappings(output_file, "--output-file") if output_file and output_file.exists() else []
@@ -126,9 +126,9 @@ async def restore_piped(client: Client, *, input_file: Path, output_file: Path |
 async def restore_application(
     client: Client, *, input_file: Path, piped_id_mapping_file: Path, labels: tuple[str, ...]
 ) -> None:
-    """Register the applications of a backup with the agents that were restored.
+    """Register the applications of a backup with the pipeds that were restored.
 
-    One that is registered already, with the same name, agent and place in Git, is left as it is. Disabled
+    One that is registered already, with the same name, piped and place in Git, is left as it is. Disabled
     applications are disabled again. An application that is refused stops no other.
     """
     mappings = _read_mappings(piped_id_mapping_file, "--piped-id-mapping-file")
@@ -149,7 +149,7 @@ async def restore_application(
             continue
         try:
             if not piped_id:
-                raise Conflict(f"its agent {application.piped_id} is not in {piped_id_mapping_file}")
+                raise Conflict(f"its piped {application.piped_id} is not in {piped_id_mapping_file}")
             await _restore(client, application, piped_id)
         except PipecdError as error:
             failed += 1
@@ -268,7 +268,7 @@ def _read_mappings(file: Path, option: str) -> list[Mapping[str, str]]:
         for mapping in mappings
     ):
         raise ConfigError(
-            f"{option}: {file} contains no ids of agents",
+            f"{option}: {file} contains no ids of pipeds",
             remedy="write it with `pipectl transfer restore piped`",
         )
     return mappings

@@ -272,7 +272,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
             description={
               pipeds.length === 0
                 ? "Register a piped first, on the Pipeds page."
-                : "The agent that deploys the application."
+                : "The piped that deploys the application."
             }
             required
             allowDeselect={false}

@@ -250,7 +250,7 @@ function Empty() {
         </Stack>
       }
     >
-      An event says that something has a new value, for example that CI built an image. The agent writes the value into
+      An event says that something has a new value, for example that CI built an image. The piped writes the value into
       Git, and the commit is deployed.
     </EmptyState>
   );

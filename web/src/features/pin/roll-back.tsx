@@ -121,9 +121,9 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
             ]}
           />
           {!supported && (
-            <Alert color="orange" role="alert" title="The agent cannot deploy an earlier commit">
-              {piped?.name} is PipeCD&apos;s agent, which deploys only the newest commit. Revert the commit in Git, or run
-              this project&apos;s agent.
+            <Alert color="orange" role="alert" title="The piped cannot deploy an earlier commit">
+              {piped?.name} is PipeCD&apos;s piped, which deploys only the newest commit. Revert the commit in Git, or run
+              this project&apos;s piped.
             </Alert>
           )}
           <Textarea
