@@ -6,6 +6,7 @@ Each process has one emulator, started on first use. `emulated_aws` gives a test
 import atexit
 import io
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 from urllib.request import Request, urlopen
 
 import certifi
@@ -145,7 +147,7 @@ class _Server(ThreadedMotoServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._moto = _Dispatcher(_application)
+        self._kept_responses = _KeptResponses(_Dispatcher(_application))
         #: moto is not thread-safe, so calls take effect one after another.
         self._lock = threading.Lock()
         self._application: Application | None = None
@@ -175,7 +177,7 @@ class _Server(ThreadedMotoServer):
     def emulate(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
         """The emulator's response to a request, as a WSGI application."""
         with self._lock:
-            return list(self._moto(environ, start_response))
+            return self._kept_responses.respond(environ, start_response)
 
     def _respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
         with self._ended:
@@ -197,6 +199,58 @@ class _Server(ThreadedMotoServer):
         )
         self._server_ready_event.set()
         self._server.serve_forever()
+
+
+class _KeptResponses:
+    """Answers what was read before with the same response, until a request may have changed it.
+
+    An agent reads the same resources again and again while it waits, and moto needs about 4 ms for each.
+    """
+
+    #: By credential scope: services whose reads change nothing, and that do not change each other.
+    _SERVICES = ("ecs", "elasticloadbalancing", "lambda")
+    _READ = re.compile(r"(Describe|List)\w+")
+    #: moto starts and stops a task as often as it is read.
+    _CHANGING = frozenset({"DescribeTasks"})
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._responses: dict[str, dict[_Read, tuple[Any, Sequence[bytes]]]] = {
+            service: {} for service in self._SERVICES
+        }
+
+    def respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
+        service = _credential_part(environ, 3)
+        if (read := self._read(environ)) is None or service not in self._responses:
+            for changed in [service] if service in self._responses else self._SERVICES:
+                self._responses[changed].clear()
+            return list(self._application(environ, start_response))
+        kept = self._responses[service]
+        if read not in kept:
+            started: list[Any] = []
+            content = list(self._application(environ, lambda *arguments: started.append(arguments)))
+            kept[read] = started[-1][:2], content
+        (status, headers), response = kept[read]
+        start_response(status, list(headers))
+        return response
+
+    def _read(self, environ: dict[str, Any]) -> "_Read | None":
+        """What is read, and by whom; None if the request may change something."""
+        text = environ["wsgi.input"].getvalue()
+        method, target = environ["REQUEST_METHOD"], environ.get("HTTP_X_AMZ_TARGET", "")
+        name = target.rpartition(".")[2] or dict(parse_qsl(text.decode("latin-1"))).get("Action", "")
+        reads = self._READ.fullmatch(name) and name not in self._CHANGING if name else method == "GET"
+        caller, url = _credential_part(environ, 0), (environ["PATH_INFO"], environ.get("QUERY_STRING", ""))
+        return (caller, method, *url, target, text) if reads else None
+
+
+_Read = tuple[str | bytes, ...]
+
+
+def _credential_part(environ: dict[str, Any], index: int) -> str:
+    """Of a signed request: access key (0), date, region, service (3); else empty."""
+    _, _, credential = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
+    return str(credential.split("/")[index]) if credential.count("/") > index else ""
 
 
 class _Dispatcher(DomainDispatcherApplication):
