@@ -18,17 +18,21 @@ from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 from urllib.request import Request, urlopen
 
 import certifi
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.session import Session
 from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
+from urllib3 import HTTPResponse
+from werkzeug.datastructures import Headers
 from werkzeug.serving import make_server
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 REGION = "eu-central-1"
 #: Timeout of a request to the emulator, and of requests that run after a test (seconds). The first request
@@ -92,6 +96,32 @@ def sdk_client(service: str, url: str, access_key: str) -> Any:
         aws_secret_access_key="tester",
         config=Config(connect_timeout=REQUEST_TIMEOUT, read_timeout=REQUEST_TIMEOUT),
     )
+
+
+@cache
+def direct_client(service: str, url: str, access_key: str) -> Any:
+    """As `sdk_client`, for the emulator of this process: calls it without HTTP and a thread that serves."""
+    client = sdk_client.__wrapped__(service, url, access_key)
+    client.meta.events.register("before-send", _answer)
+    return client
+
+
+def _answer(request: Any, **_: Any) -> Any:
+    """The emulator's response to what a client would send."""
+    url, headers = urlsplit(request.url), Headers()
+    for name, value in request.headers.items():
+        headers[name] = value.decode() if isinstance(value, bytes) else value
+    builder = EnvironBuilder(
+        base_url=f"{url.scheme}://{url.netloc}",
+        path=url.path,
+        query_string=url.query,
+        method=request.method,
+        headers=headers,
+        data=request.body,
+    )
+    content, status, received = run_wsgi_app(_server().emulate, builder.get_environ(), buffered=True)
+    response: Any = HTTPResponse(io.BytesIO(b"".join(content)), dict(received), preload_content=False)
+    return AWSResponse(request.url, int(status.split()[0]), response.headers, response)
 
 
 @cache

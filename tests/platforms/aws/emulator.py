@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from botocore.session import Session
 
 from tests.aws import REGION as REGION
-from tests.aws import Application, emulated_account, few_authorities, sdk_client
+from tests.aws import Application, direct_client, emulated_account, few_authorities
 
 _OBSERVER = "observer"
 _READING = ("Describe", "List", "Get", "AssumeRole")
@@ -94,7 +94,7 @@ class Emulator:
         return [call.body for call in self.calls if call.name == name]
 
     def client(self, service: str) -> Any:
-        return sdk_client(service, self.url, _OBSERVER)
+        return direct_client(service, self.url, _OBSERVER)
 
     def environment(self) -> dict[str, str]:
         return {
