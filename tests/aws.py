@@ -250,12 +250,12 @@ class _KeptResponses:
         }
 
     def respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
-        service = _credential_part(environ, 3)
-        if (read := self._read(environ)) is None or service not in self._responses:
-            for changed in [service] if service in self._responses else self._SERVICES:
-                self._responses[changed].clear()
+        kept = self._responses.get(_credential_part(environ, 3))
+        read = None if kept is None else self._read(environ)
+        if kept is None or read is None:
+            for changed in self._responses.values() if kept is None else [kept]:
+                changed.clear()
             return list(self._application(environ, start_response))
-        kept = self._responses[service]
         if read not in kept:
             started: list[Any] = []
             content = list(self._application(environ, lambda *arguments: started.append(arguments)))
