@@ -1,13 +1,13 @@
 // The filters of the application list.
 
-import { Button, Group, Select } from "@mantine/core";
+import { Button, Group } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
 
 import { isFiltered, withoutFilters, withParam } from "../filters";
 import { kindOptions } from "../kinds";
 import { pipedsQuery } from "../queries";
-import { FilterSelect, LabelFilter } from "./filter-select";
+import { FilterChoice, FilterSelect, LabelFilter } from "./filter-select";
 import { SearchField } from "./search-field";
 
 const STATE_OPTIONS = [
@@ -30,22 +30,20 @@ export function ApplicationFilters() {
         selected={params.getAll("kind")}
         onChange={setValues("kind")}
       />
-      <Select
+      <FilterChoice
         aria-label="Piped"
         placeholder="Any piped"
         data={(pipeds.data ?? []).map((piped) => ({ value: piped.id, label: piped.name }))}
         value={params.get("piped")}
         onChange={setValue("piped")}
-        clearable
         style={{ flex: "1 1 140px" }}
       />
-      <Select
+      <FilterChoice
         aria-label="Enabled or disabled"
         placeholder="Any state"
         data={STATE_OPTIONS}
         value={params.get("state")}
         onChange={setValue("state")}
-        clearable
         style={{ flex: "1 1 130px" }}
       />
       <LabelFilter selected={params.getAll("label")} onChange={setValues("label")} />

@@ -1,8 +1,24 @@
-// Filters with several selectable values.
+// Fields of filters. They are rendered only if what they show changed: with each key and each page of a list the address
+// changes, and fields take longer to render than the list.
 
-import { MultiSelect } from "@mantine/core";
+import { MultiSelect, Select, type SelectProps } from "@mantine/core";
+import { useCallbackRef } from "@mantine/hooks";
+import { hashKey } from "@tanstack/react-query";
+import { memo } from "react";
 
 import { LabelsInput } from "./labels-input";
+
+/** Whether two sets of properties show the same. Functions must be the same ones. */
+function showsSame(before: object, after: object): boolean {
+  const entries = Object.entries(after);
+  return (
+    entries.length === Object.keys(before).length &&
+    entries.every(([name, value]: [string, unknown]) => {
+      const previous = (before as Record<string, unknown>)[name];
+      return Object.is(previous, value) || (typeof value === "object" && hashKey([previous]) === hashKey([value]));
+    })
+  );
+}
 
 interface FilterSelectProps {
   label: string;
@@ -11,7 +27,12 @@ interface FilterSelectProps {
   onChange: (values: string[]) => void;
 }
 
-export function FilterSelect({ label, options, selected, onChange }: FilterSelectProps) {
+/** With several selectable values. */
+export function FilterSelect({ onChange, ...shown }: FilterSelectProps) {
+  return <MultipleField {...shown} onChange={useCallbackRef(onChange)} />;
+}
+
+const MultipleField = memo(function MultipleField({ label, options, selected, onChange }: FilterSelectProps) {
   return (
     <MultiSelect
       aria-label={label}
@@ -27,14 +48,33 @@ export function FilterSelect({ label, options, selected, onChange }: FilterSelec
       style={{ flex: selected.length > 1 ? "2 1 280px" : "1 1 160px", minWidth: 0 }}
     />
   );
+}, showsSame);
+
+interface FilterChoiceProps extends Pick<SelectProps, "aria-label" | "placeholder" | "style"> {
+  data: { value: string; label: string }[];
+  value: string | null;
+  onChange: (value: string | null) => void;
 }
+
+/** With one selectable value, or none. */
+export function FilterChoice({ onChange, ...shown }: FilterChoiceProps) {
+  return <ChoiceField {...shown} onChange={useCallbackRef(onChange)} />;
+}
+
+const ChoiceField = memo(function ChoiceField(props: FilterChoiceProps) {
+  return <Select {...props} clearable />;
+}, showsSame);
 
 interface LabelFilterProps {
   selected: string[];
   onChange: (values: string[]) => void;
 }
 
-export function LabelFilter({ selected, onChange }: LabelFilterProps) {
+export function LabelFilter({ onChange, ...shown }: LabelFilterProps) {
+  return <LabelField {...shown} onChange={useCallbackRef(onChange)} />;
+}
+
+const LabelField = memo(function LabelField({ selected, onChange }: LabelFilterProps) {
   return (
     <LabelsInput
       aria-label="Labels (key:value)"
@@ -45,4 +85,4 @@ export function LabelFilter({ selected, onChange }: LabelFilterProps) {
       style={{ flex: "1 1 160px", minWidth: 0 }}
     />
   );
-}
+}, showsSame);
