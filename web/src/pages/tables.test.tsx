@@ -1,15 +1,13 @@
 // @vitest-environment jsdom
 // Every element of a table says its role, since CSS lays tables out as grids and cards on some screens.
-import { cleanup, configure, screen, within } from "@testing-library/react";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { cleanup, screen, within } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { PageApplicationsResponseSchema, SeeProjectResponseSchema } from "../schema/pipecd/v1/console_pb";
 import { ListAPIKeysResponseSchema } from "../schema/web/api_keys_pb";
 import { ListPipedsResponseSchema } from "../schema/web/pipeds_pb";
 import { ControlPlane, message, openConsole, stubBrowser } from "../testing/console";
 
-vi.setConfig({ testTimeout: 60_000 });
-configure({ asyncUtilTimeout: 30_000 });
 beforeEach(stubBrowser);
 afterEach(cleanup);
 
