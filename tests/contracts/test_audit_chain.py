@@ -382,7 +382,7 @@ async def test_the_log_is_read_in_pages_with_filters(log: Store) -> None:
 
 
 async def test_a_search_looks_at_a_bounded_number_of_rows_at_a_time(log: Store) -> None:
-    assert MAX_SCANNED <= 20_000
+    assert MAX_SCANNED <= 10_000
     first = await page(
         log.database,
         "shop",
