@@ -233,7 +233,7 @@ async def test_a_rollback_pins_until_the_pin_is_removed(user: BrowserUser, w: Wo
     await user.go(f"/deployments/{deployed.id}")
     await page.get_by_role("button", name="Roll back to this").click()
     dialog = page.get_by_role("dialog", name="Roll shop back to c0ffee1?")
-    await expect(dialog.get_by_role("alert")).to_contain_text("home is PipeCD's agent")
+    await expect(dialog.get_by_role("alert")).to_contain_text("home is PipeCD's piped")
     await expect(dialog.get_by_role("button", name="Roll back", exact=True)).to_be_disabled()
 
     def set_package(record: Piped) -> None:
