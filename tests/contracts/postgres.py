@@ -61,7 +61,9 @@ def crash(folder: Path) -> None:
     server.suspend()
     processes = [server, *server.children()]
     for process in processes:
-        process.kill()
+        # Once the server is dead, its children end by themselves.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive
 
