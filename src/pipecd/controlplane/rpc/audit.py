@@ -40,6 +40,7 @@ _NAMED: Mapping[str, tuple[type[Message], str]] = {
     "event": (Event, ""),
 }
 
+#: Whose rights decide whether a record is found by its name.
 _RESOURCES: Mapping[str, Resource] = {
     "deployment": Resource.DEPLOYMENT,
     "application": Resource.APPLICATION,
@@ -78,7 +79,7 @@ def _restrictions(caller: Caller) -> Mapping[str, Sequence[Labels] | None]:
     """Of names that are searched: a person finds only those of records that their roles let them see."""
     if not isinstance(caller, Person):
         return {}
-    return {kind: caller.conditions(resource) for kind, resource in _RESOURCES.items()}
+    return {kind: caller.conditions(_RESOURCES[kind]) for kind in audit_log.NAMES}
 
 
 async def verify(services: Services, caller: Caller, request: VerifyAuditRequest) -> VerifyAuditResponse:

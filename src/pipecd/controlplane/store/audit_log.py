@@ -184,7 +184,7 @@ def _compared_conditions(
 
 
 #: Kinds of records whose present names are found, and the columns with the names.
-_NAMES: Mapping[str, sa.Column[Any]] = {
+NAMES: Mapping[str, sa.Column[Any]] = {
     "application": tables.applications.c.name,
     "deployment": tables.deployments.c.words,
     "piped": tables.pipeds.c.name,
@@ -207,7 +207,7 @@ def _about_named(
     The record is read by its id for each compared row, so that a search takes as long with many records as
     with few, and needs no index of names.
     """
-    for kind, name in _NAMES.items():
+    for kind, name in NAMES.items():
         included = named.get(kind)
         if included is not None and len(included) == 0:
             continue
