@@ -202,17 +202,18 @@ async def test_a_kind_is_found_as_soon_as_it_is_defined(
 async def test_unchanged_kinds_are_not_sent_again(client: ApiClient) -> None:
     discovery = Discovery(client)
     await discovery.refresh()
-    sizes: list[int] = []
+    sizes: dict[str, int] = {}
     send = client.send
 
-    async def measured(*arguments: Any, **options: Any) -> Any:
-        response = await send(*arguments, **options)
-        sizes.append(len(response.body))
+    async def measured(method: str, path: str, **options: Any) -> Any:
+        response = await send(method, path, **options)
+        sizes[path] = len(response.body)
         return response
 
     client.send = measured  # type: ignore[method-assign]
     await discovery.refresh()
-    assert sizes[0] == 0, "the core group never changes"
+    # Other tests' definitions can change "/apis", which is read beside it.
+    assert sizes["/api"] == 0, f"the core group never changes, {sizes}"
 
 
 # Credentials
