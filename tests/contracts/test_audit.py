@@ -25,6 +25,7 @@ from pipecd.controlplane.store.secret_fields import REDACTED, redact, secret_fie
 from pipecd.errors import AlreadyExists, Conflict, NotFound
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.agent.applications_pb2 import ReportUnregisteredApplicationConfigurationsRequest
+from pipecd.schema.model.access_pb2 import ProjectRBACRole
 from pipecd.schema.model.application_pb2 import Application, ApplicationInfo
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -203,6 +204,32 @@ def test_changes_inside_lists_and_sub_messages_are_named() -> None:
             "metadata_v2.shared.keyValues[key]": "1",
         },
     )
+
+
+def test_items_with_names_are_compared_by_name() -> None:
+    """A removed one does not change those after it; two of the same name are compared by their places."""
+    before = Project(rbac_roles=[ProjectRBACRole(name="ops"), ProjectRBACRole(name="dev")])
+    after = Project(rbac_roles=[ProjectRBACRole(name="dev", is_builtin=True)])
+    after.user_groups.add(sso_group="org/a", role="dev")
+    after.receivers.add(name="chat")
+    assert changed_fields(before, after) == (
+        {"rbac_roles[ops]": "", "rbac_roles[ops].name": "ops"},
+        {
+            "rbac_roles[dev].is_builtin": True,
+            "user_groups[org/a]": "",
+            "user_groups[org/a].sso_group": "org/a",
+            "user_groups[org/a].role": "dev",
+            "receivers[chat]": "",
+            "receivers[chat].name": "chat",
+        },
+    )
+    twice = Project(rbac_roles=[ProjectRBACRole(name="dev"), ProjectRBACRole(name="dev")])
+    assert changed_fields(Project(), twice)[1] == {
+        "rbac_roles[0]": "",
+        "rbac_roles[0].name": "dev",
+        "rbac_roles[1]": "",
+        "rbac_roles[1].name": "dev",
+    }
 
 
 def test_an_unknown_enum_number_and_a_cleared_field_are_recorded() -> None:

@@ -383,7 +383,7 @@ async def check_secrets(plane: ControlPlane, team: Console) -> None:
         assert "fine-secret" not in text and SIGNING_KEY[6:] not in text
     audited = [row for row in rows if row.action.endswith("ProjectReceiver")]
     assert [row.action.rpartition("/")[2] for row in audited] == ["AddProjectReceiver", "TestProjectReceiver"]
-    assert "receivers[0]" in audited[0].after and USER in audited[0].actor_name
+    assert "receivers[ops]" in audited[0].after and USER in audited[0].actor_name
 
 
 REFUSED = [

@@ -53,6 +53,13 @@ async def test_roles_groups_and_keys_are_managed(administrator: Pipectl, plane: 
     ]
     assert (await run("user-group", "delete", "--group=org/dev")).code == 0
     assert (await run("role", "delete", "--name=Dev")).code == 0
+    listed = await run("audit", "list", "--kind=project", "--actor=admin")
+    assert [" ".join(line.split()[3:]) for line in listed.out.splitlines()[1:]] == [
+        "deleted the role Dev",
+        "deleted the user group org/dev",
+        "gave the role Dev to the user group org/dev",
+        "added the role Dev",
+    ]
 
     created = await run("api-key", "create", "--name=ci", "--role=read-write", "--valid-for=720h")
     key = created.out.strip()

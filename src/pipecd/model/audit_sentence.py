@@ -4,7 +4,8 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 #: Kind of record → what people call it.
 NOUNS: Mapping[str, str] = {
@@ -26,10 +27,14 @@ NOUNS: Mapping[str, str] = {
     "audit_log": "audit log",
 }
 #: Action, without the service of an RPC → sentence. `{it}` is the record: its kind and name. An action that
-#: changes records of several kinds may have a sentence of its own for one, after a space.
+#: changes records of several kinds, or in several ways, may have a sentence of its own for one: with the kind
+#: or the operation after a space.
 SENTENCES: Mapping[str, str] = {
     "sign-in": "signed in",
+    "sign-in delete": "ended their least recently used session by signing in once more",
     "sign-out": "signed out",
+    "check-groups": "read changed groups of a user from the provider",
+    "check-groups delete": "ended a session that the provider did not confirm",
     "EndSessions": "ended a session of a user",
     "EndOwnSessions": "ended one of their sessions",
     "start": "changed {it} in the configuration file",
@@ -65,6 +70,7 @@ SENTENCES: Mapping[str, str] = {
     "DisableStaticAdmin": "disabled the static admin",
     "UpdateProjectSSOConfig": "changed the single sign-on of the project",
     "UpdateProjectRBACConfig": "changed the teams of the built-in roles",
+    "TestReceiver": "sent a test message to a receiver of {it}",
     "AddProjectReceiver": "added a receiver of notifications",
     "UpdateProjectReceiver": "changed a receiver of notifications",
     "DeleteProjectReceiver": "deleted a receiver of notifications",
@@ -109,26 +115,99 @@ SENTENCES: Mapping[str, str] = {
     "delete-command-outputs": "deleted old {it}",
     "delete-old-audit-rows": "deleted old rows of the audit log",
 }
+_Values = Mapping[str, str]
+
+
+def _value(pattern: str, before: _Values, after: _Values) -> str:
+    """What the paths like `pattern` contain before or after the change, but not on both sides."""
+    sides = [
+        {value for path, value in side.items() if re.fullmatch(pattern, path)} for side in (before, after)
+    ]
+    return ", ".join(sorted(sides[0] ^ sides[1]))
+
+
+def _key(items: str, before: _Values, after: _Values) -> str:
+    """The one item of the list `items` that was changed.
+
+    Entries of earlier versions have its index, which says nothing when the list was changed since.
+    """
+    paths = (re.match(rf"{items}\[(?!\d+\])(.+?)\](?:\.|$)", path) for path in (*before, *after))
+    keys = {path[1] for path in paths if path}
+    return keys.pop() if len(keys) == 1 else ""
+
+
+_ROLE = r"rbac_roles\[.*\]\.name"
+_GROUP = r"user_groups\[.*\]\.sso_group|rbac\.(?:admin|editor|viewer)"
+_RECEIVER = r"receivers\[.*\]\.name"
+_TESTED = "test message to"
+#: Action → sentence with names that are only in the values of the entry, and how to find each of them. If the
+#: entry has them not, such as one whose values were cut, its sentence is that of `SENTENCES`.
+_WITH_VALUES: Mapping[str, tuple[str, Mapping[str, Callable[[_Values, _Values], str]]]] = {
+    "AddProjectRBACRole": ("added the role {role}", {"role": partial(_value, _ROLE)}),
+    "UpdateProjectRBACRole": ("changed the role {role}", {"role": partial(_key, "rbac_roles")}),
+    "DeleteProjectRBACRole": ("deleted the role {role}", {"role": partial(_value, _ROLE)}),
+    "AddProjectUserGroup": (
+        "gave the role {role} to the user group {group}",
+        {"role": partial(_value, r"user_groups\[.*\]\.role"), "group": partial(_value, _GROUP)},
+    ),
+    "DeleteProjectUserGroup": ("deleted the user group {group}", {"group": partial(_value, _GROUP)}),
+    "AddProjectReceiver": (
+        "added the receiver of notifications {receiver}",
+        {"receiver": partial(_value, _RECEIVER)},
+    ),
+    "UpdateProjectReceiver": (
+        "changed the receiver of notifications {receiver}",
+        {"receiver": partial(_key, "receivers")},
+    ),
+    "DeleteProjectReceiver": (
+        "deleted the receiver of notifications {receiver}",
+        {"receiver": partial(_value, _RECEIVER)},
+    ),
+    "TestProjectReceiver": (
+        "sent a test message to the receiver {receiver} of the project",
+        {"receiver": partial(_value, _TESTED)},
+    ),
+    "TestReceiver": (
+        "sent a test message to the receiver {receiver} of {it}",
+        {"receiver": partial(_value, _TESTED)},
+    ),
+    "EndSessions": ("ended a session of {user}", {"user": partial(_value, "username")}),
+    "check-groups delete": (
+        "ended a session of {user} that the provider did not confirm",
+        {"user": partial(_value, "username")},
+    ),
+}
 _VERBS: Mapping[str, str] = {"create": "created", "update": "changed", "delete": "deleted"}
 
 
 def sentence(
-    action: str, operation: str, record_kind: str, name: str, reason: str = "", changed_kind: str = ""
+    action: str,
+    operation: str,
+    record_kind: str,
+    name: str,
+    *,
+    before: _Values,
+    after: _Values,
+    changed_kind: str = "",
 ) -> str:
     """What the entry says.
 
     `record_kind` and `name`, or id, are those of the record that the entry is about; `changed_kind` is the
-    kind of the one that was changed, such as a command about an application. `reason` is that of a refusal.
+    kind of the one that was changed, such as a command about an application. `before` and `after` are the
+    values of the entry.
     """
     short = action.rpartition("/")[2]
     if operation == "refuse":
         what = "a sign-in" if short == "sign-in" else _words(short)
+        reason = after.get("reason", "")
         return f"was refused {what}: {reason}" if reason else f"was refused {what}"
     noun = NOUNS.get(record_kind, record_kind.replace("_", " "))
     it = f"{noun} {name}".strip()
-    known = SENTENCES.get(f"{short} {changed_kind}", SENTENCES.get(short))
-    if known is not None:
-        return known.format(it=it)
+    for key in (f"{short} {changed_kind}", f"{short} {operation}", short):
+        if key in SENTENCES:
+            template, values = _WITH_VALUES.get(key, ("", {}))
+            names = {each: find(before, after) for each, find in values.items()}
+            return (template if names and all(names.values()) else SENTENCES[key]).format(it=it, **names)
     return f"{_VERBS.get(operation, operation)} {it} ({_words(short)})"
 
 

@@ -142,7 +142,13 @@ def _entry(
         record_id=row.record_id,
         record_name=name,
         summary=sentence(
-            row.action, row.operation, kind, name or id, after.get("reason", ""), changed_kind=row.record_kind
+            row.action,
+            row.operation,
+            kind,
+            name or id,
+            before=before,
+            after=after,
+            changed_kind=row.record_kind,
         ),
         position=row.position or 0,
         hash=row.hash or b"",

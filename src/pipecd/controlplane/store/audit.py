@@ -34,6 +34,14 @@ _SECRET_KEY = re.compile(r"passw|secret|token|credential|private.?key|api.?key",
 _URL_LOGIN = re.compile(r"://[^/@\s]+@")
 _CUT_URL = re.compile(r"://[^/@\s]*$")
 
+#: Lists whose items have names, and the field with the name: a removed item does not change the others, and a
+#: row says which one was changed.
+_NAMED_ITEMS: Mapping[str, str] = {
+    "model.Project.rbac_roles": "name",
+    "model.Project.user_groups": "sso_group",
+    "model.Project.receivers": "name",
+}
+
 #: The columns of a row that say what happened.
 Row = dict[str, str | int]
 
@@ -79,7 +87,8 @@ def describe(
 def changed_fields(before: Message, after: Message) -> tuple[dict[str, object], dict[str, object]]:
     """The fields that differ, as path → value, before and after; a field that is not set is absent.
 
-    Paths look like `stages[0].status` and `labels[env]`. Both messages have the same type. Bounded in size
+    Paths look like `stages[0].status`, `labels[env]` and, for lists whose items have names,
+    `rbac_roles[operator].name`. Both messages have the same type. Bounded in size
     and time; what does not fit is replaced by a note under `LEFT_OUT`.
     """
     differences = _Differences()
@@ -188,12 +197,23 @@ def _compare_maps(
 def _compare_lists(
     differences: _Differences, field: FieldDescriptor, before: Any, after: Any, path: str
 ) -> None:
-    for index in range(max(len(before), len(after))):
+    old, new = _items(field, before), _items(field, after)
+    if old is None or new is None:
+        old, new = dict(enumerate(before)), dict(enumerate(after))
+    for key in {**old, **new}:
         differences.count()
-        was = before[index] if index < len(before) else None
-        is_ = after[index] if index < len(after) else None
+        was, is_ = old.get(key), new.get(key)
         if was != is_:
-            _compare_values(differences, field, was, is_, f"{path}[{index}]")
+            _compare_values(differences, field, was, is_, f"{path}[{_cut(str(key))}]")
+
+
+def _items(field: FieldDescriptor, items: Any) -> dict[str | int, Any] | None:
+    """By name, if they have names that differ."""
+    name = _NAMED_ITEMS.get(field.full_name)
+    if name is None:
+        return None
+    named: dict[str | int, Any] = {getattr(item, name): item for item in items}
+    return named if len(named) == len(items) else None
 
 
 def _format(field: FieldDescriptor, value: Any) -> object:
