@@ -189,6 +189,20 @@ def test_a_patched_constant_is_found(code: str, is_found: bool) -> None:
     assert bool(patched_constants(ast.parse("\n".join([*imports, code])))) is is_found
 
 
+def test_only_lists_that_state_their_role_have_no_markers() -> None:
+    """For Safari, a list without markers is no list unless its role is explicit; so the role removes them."""
+    sources = {
+        path: path.read_text()
+        for path in (ROOT / "web/src").rglob("*")
+        if path.suffix in {".css", ".ts", ".tsx"} and "schema" not in path.parts
+    }
+    removing = [path.name for path, text in sources.items() if re.search(r"list-style|listStyle", text)]
+    assert removing == ["styles.css"]
+    styles = sources[ROOT / "web/src/styles.css"]
+    assert styles.count("list-style") == 1
+    assert ':where(ul, ol)[role="list"] {\n  list-style: none;\n}' in styles
+
+
 def test_recorded_durations_are_of_tests_that_exist() -> None:
     """A long test that was renamed would begin last, and leave the other workers without work."""
     recorded = json.loads((ROOT / "tests/durations.json").read_text())

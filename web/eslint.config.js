@@ -17,10 +17,10 @@ export default tseslint.config(
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: { attributes: false } }],
-      // Needed by screen readers if CSS lays the elements of a table out in another way.
+      // Needed by screen readers if CSS lays the elements of a table out in another way, or a list has no markers.
       "jsx-a11y/no-redundant-roles": [
         "error",
-        { table: ["table"], thead: ["rowgroup"], tbody: ["rowgroup"], tr: ["row"], th: ["columnheader"], td: ["cell"] },
+        { ul: ["list"], ol: ["list"], table: ["table"], thead: ["rowgroup"], tbody: ["rowgroup"], tr: ["row"], th: ["columnheader"], td: ["cell"] },
       ],
       "jsx-a11y/no-interactive-element-to-noninteractive-role": ["error", { td: ["cell"] }],
       // Responses may come from a control plane that is newer than the generated types.

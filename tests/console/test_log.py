@@ -104,6 +104,9 @@ async def test_a_long_log_is_complete_searched_and_linked(user: BrowserUser, w: 
     await page.reload()
     await expect(log.get_by_text("request 77777", exact=True)).to_be_in_viewport()
     assert await log.locator("*").count() < 2_000
+    row = log.get_by_role("listitem").filter(has_text="request 77777")
+    await expect(row).to_have_attribute("aria-posinset", "77777")
+    await expect(row).to_have_attribute("aria-setsize", f"{LINES}")
 
     await user.go(f"/deployments/{deployment.id}?line={LINES + 1}")
     told = page.get_by_text(f"The log of CHECK has no line {LINES + 1}. Its end is shown.")

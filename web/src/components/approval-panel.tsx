@@ -96,7 +96,7 @@ export function Decisions({ stage }: Pick<ApprovalProps, "stage">) {
   const made = decisions(stage);
   if (made.length === 0) return null;
   return (
-    <Stack component="ul" gap="xs" px="md" pb="sm" m={0} aria-label="Decisions" style={{ listStyle: "none" }}>
+    <Stack component="ul" role="list" gap="xs" px="md" pb="sm" m={0} aria-label="Decisions">
       {made.map(({ by, verdict, comment, at }) => (
         <li key={`${by} ${verdict}`}>
           <Group gap={6} wrap="nowrap" align="flex-start">

@@ -19,7 +19,7 @@ const statusOf = ({ deploymentRef }: ChainNode) =>
 /** A line such as `shop → api, worker → web` with the status of each block. */
 export function ChainPath({ chain }: { chain: DeploymentChain }) {
   return (
-    <ol className={classes.path} aria-label="Blocks">
+    <ol role="list" className={classes.path} aria-label="Blocks">
       {chain.blocks.map((block, index) => (
         <li key={index}>
           <StatusIcon status={chainBlockStatusDisplay(block.status)} size={16} />
@@ -33,7 +33,7 @@ export function ChainPath({ chain }: { chain: DeploymentChain }) {
 
 export function ChainColumns({ chain }: { chain: DeploymentChain }) {
   return (
-    <ol className={classes.columns} aria-label="Blocks">
+    <ol role="list" className={classes.columns} aria-label="Blocks">
       {chain.blocks.map((block, index) => (
         <li key={index} className={classes.column}>
           <div className={classes.heading}>
@@ -42,7 +42,7 @@ export function ChainColumns({ chain }: { chain: DeploymentChain }) {
             </Title>
             <StatusBadge status={chainBlockStatusDisplay(block.status)} size={13} />
           </div>
-          <ul className={classes.nodes}>
+          <ul role="list" className={classes.nodes}>
             {block.nodes.map((node, position) => (
               <Node key={node.applicationRef?.applicationId || position} node={node} />
             ))}

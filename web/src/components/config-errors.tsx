@@ -9,7 +9,7 @@ import classes from "./config-errors.module.css";
 export function ConfigErrors({ reason }: { reason: string }) {
   return (
     <Alert color="red" variant="light" icon={<IconFileAlert aria-hidden />} title="Invalid configuration">
-      <ul className={classes.list}>
+      <ul role="list" className={classes.list}>
         {parseConfigErrors(reason).map((error, index) => (
           <li key={index}>
             {error.file && (

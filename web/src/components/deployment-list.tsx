@@ -27,7 +27,7 @@ interface DeploymentListProps {
 
 export function DeploymentList({ deployments, singleApplication = false }: DeploymentListProps) {
   return (
-    <ul className={classes.list}>
+    <ul role="list" className={classes.list}>
       <Rows deployments={deployments} longest={useLongest(deployments)} singleApplication={singleApplication} />
     </ul>
   );
@@ -42,7 +42,7 @@ export function DeploymentDays({ deployments }: Pick<DeploymentListProps, "deplo
         {title}
       </Text>
       <div className="panel">
-        <ul className={classes.list}>
+        <ul role="list" className={classes.list}>
           {items.map((item) =>
             isGroup(item) ? (
               <Group key={item.hash} group={item} longest={longest} />
@@ -97,7 +97,7 @@ function Group({ group, longest }: { group: CommitGroup; longest: number }) {
         </span>
       </UnstyledButton>
       {opened && (
-        <ul className={classes.nested} aria-label={`Deployments of ${group.hash.slice(0, 7)}`}>
+        <ul role="list" className={classes.nested} aria-label={`Deployments of ${group.hash.slice(0, 7)}`}>
           <Rows deployments={deployments} longest={longest} />
         </ul>
       )}

@@ -54,7 +54,7 @@ export function QuickstartGuide() {
           </ActionIcon>
         </Tooltip>
       </Group>
-      <ol className={classes.steps}>
+      <ol role="list" className={classes.steps}>
         <Step title="Clone the repository" commands={[clone]} />
         {steps.map((step) => (
           <Step key={step.title} {...step} />

@@ -110,7 +110,7 @@ function edges({ min, max }: { min: number | null; max: number | null }): { y1?:
 function Legend({ series }: Pick<PlotProps, "series">) {
   const theme = useMantineTheme();
   return (
-    <ul className={classes.legend}>
+    <ul role="list" className={classes.legend}>
       {series.map(({ name, label, color }) => (
         <li key={name}>
           <span style={{ background: getThemeColor(color, theme) }} />

@@ -15,7 +15,7 @@ export function VariantFigures({ figures }: { figures: readonly VariantFigure[] 
           ))}
         </div>
       )}
-      <ul className={classes.legend}>
+      <ul role="list" className={classes.legend}>
         {figures.map((figure) => (
           <li key={figure.name} data-variant={figure.name}>
             {describe(figure)}

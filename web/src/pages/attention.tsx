@@ -157,7 +157,7 @@ function AttentionSection({ group }: { group: Group }) {
       }
     >
       {error && items.length === 0 && <ErrorAlert title="This list could not be loaded" error={error} />}
-      <ul className={classes.list}>
+      <ul role="list" className={classes.list}>
         {items.slice(0, more ? ITEMS_SHOWN : undefined).map((item) => (
           <Row key={item.id} item={item} />
         ))}

@@ -180,7 +180,7 @@ function List() {
           No recent entry matches. Older entries have not been searched yet: choose Older.
         </EmptyState>
       ) : (
-        <ol className={classes.entries}>
+        <ol role="list" className={classes.entries}>
           {entries.map((entry) => (
             <Entry key={String(entry.id)} entry={entry} />
           ))}

@@ -87,7 +87,7 @@ function List() {
             {day}
           </Text>
           <div className="panel">
-            <ul className={classes.list}>
+            <ul role="list" className={classes.list}>
               {eventsOfDay.map((event) => (
                 <Row key={event.id} event={event} />
               ))}
@@ -136,7 +136,7 @@ function Results({ event }: { event: Event }) {
   return (
     <>
       {shown.length > 0 && (
-        <ul className={classes.results} aria-label={`Results of ${event.name}`}>
+        <ul role="list" className={classes.results} aria-label={`Results of ${event.name}`}>
           {shown.map((result) => (
             <Result key={`${result.pipedId} ${result.repoId} ${result.watcher}`} result={result} />
           ))}

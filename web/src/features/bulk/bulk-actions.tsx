@@ -142,7 +142,7 @@ function BulkDialog({ verb, applications: included, selected, close }: BulkDialo
           {leftOut > 0 &&
             ` ${leftOut} of the ${leftOut + applications.length} selected ${leftOut === 1 ? "is" : "are"} left out, which your roles do not include.`}
         </Text>
-        <ul className={classes.results} aria-label="Results" aria-live="polite">
+        <ul role="list" className={classes.results} aria-label="Results" aria-live="polite">
           {applications.map(({ id, name }) => {
             const result = results?.get(id);
             return (

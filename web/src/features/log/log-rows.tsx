@@ -17,6 +17,12 @@ import { type LogLine, styleLine } from "./stage-log";
 import type { LogStep } from "./steps";
 import { LINE_HEIGHT } from "./use-log-rows";
 
+/** The place of a row in the log, most of whose rows are not in the document: `aria-setsize` is −1 while more may come. */
+export interface RowPlace {
+  "aria-posinset": number;
+  "aria-setsize": number;
+}
+
 /** In CSS pixels. */
 export const HEADING_HEIGHT = 36;
 
@@ -26,6 +32,7 @@ const SEVERITIES: Partial<Record<LogSeverity, string>> = {
 };
 
 interface StepHeadingProps {
+  place: RowPlace;
   step: LogStep;
   folded: boolean;
   /** Stays at the top while lines of its step are on screen. */
@@ -34,13 +41,19 @@ interface StepHeadingProps {
   toggle: () => void;
 }
 
-export function StepHeading({ step: { stage, log }, folded, sticky, style, toggle }: StepHeadingProps) {
+export function StepHeading({ place, step: { stage, log }, folded, sticky, style, toggle }: StepHeadingProps) {
   const status = stageDisplay(stage);
   const started = startedAt(stage);
   const count = log.lines.length;
   const Chevron = folded ? IconChevronRight : IconChevronDown;
   return (
-    <div className={classes.heading} data-sticky={sticky || undefined} style={{ ...style, height: HEADING_HEIGHT }}>
+    <div
+      role="listitem"
+      {...place}
+      className={classes.heading}
+      data-sticky={sticky || undefined}
+      style={{ ...style, height: HEADING_HEIGHT }}
+    >
       <button type="button" className={classes.fold} aria-expanded={!folded} onClick={toggle}>
         <Chevron size={15} aria-hidden />
         <StatusIcon status={status} size={16} />
@@ -57,9 +70,9 @@ export function StepHeading({ step: { stage, log }, folded, sticky, style, toggl
   );
 }
 
-export function NoteRow({ text, style }: { text: string; style: CSSProperties }) {
+export function NoteRow({ place, text, style }: { place: RowPlace; text: string; style: CSSProperties }) {
   return (
-    <div className={classes.line} style={{ ...style, height: LINE_HEIGHT }}>
+    <div role="listitem" {...place} className={classes.line} style={{ ...style, height: LINE_HEIGHT }}>
       <Text className={classes.rowNote}>{text}</Text>
     </div>
   );
@@ -72,6 +85,8 @@ interface LineRowProps {
   stageId: string;
   /** Index of the row. */
   index: number;
+  /** Of all rows; −1 while more may come. */
+  rowCount: number;
   /** Measures the row's height if its text is wrapped. */
   measure: ((element: HTMLElement | null) => void) | undefined;
   search: string;
@@ -83,11 +98,14 @@ interface LineRowProps {
 
 /** Rendered again only if it changes: while the log is scrolled, most lines on screen stay the same. */
 export const LineRow = memo(function LineRow(props: LineRowProps) {
-  const { line, number, stageId, index, measure, search, showTime, current, top } = props;
+  const { line, number, stageId, index, rowCount, measure, search, showTime, current, top } = props;
   const [params] = useSearchParams();
   const link = withParam(withParam(params, "stage", [stageId]), "line", [String(number)]);
   return (
     <div
+      role="listitem"
+      aria-posinset={index + 1}
+      aria-setsize={rowCount}
       className={classes.line}
       ref={measure}
       data-index={index}

@@ -189,6 +189,7 @@ function Log({ steps, selected, line, active, grouped, title, file, scope }: Log
   };
   const currentMatch = search ? matches[matchIndex] : undefined;
   const [only] = steps;
+  const rowCount = active ? -1 : layout.count;
   const empty = !grouped && only && only.log.lines.length === 0 ? emptyStepText(only) : "";
 
   return (
@@ -236,16 +237,23 @@ function Log({ steps, selected, line, active, grouped, title, file, scope }: Log
           onScroll={onScroll}
         >
           {empty && <Text className={classes.empty}>{empty}</Text>}
-          <div className={classes.lines} data-wrap={wrap || undefined} style={{ height: rows.getTotalSize() }}>
+          <div
+            role={layout.count > 0 ? "list" : undefined}
+            className={classes.lines}
+            data-wrap={wrap || undefined}
+            style={{ height: rows.getTotalSize() }}
+          >
             {rows.getVirtualItems().map((item) => {
               const row = layout.at(item.index);
               const step = row && steps[row.step];
               if (!step) return null;
               const style = { transform: `translateY(${item.start}px)` };
+              const place = { "aria-posinset": item.index + 1, "aria-setsize": rowCount };
               if (row.line < 0) {
                 return (
                   <StepHeading
                     key={item.key}
+                    place={place}
                     step={step}
                     folded={isFolded(step, folding)}
                     sticky={item.index === stickyIndex}
@@ -255,11 +263,12 @@ function Log({ steps, selected, line, active, grouped, title, file, scope }: Log
                 );
               }
               const line = step.log.lines[row.line];
-              if (!line) return <NoteRow key={item.key} style={style} text={emptyStepText(step)} />;
+              if (!line) return <NoteRow key={item.key} place={place} style={style} text={emptyStepText(step)} />;
               return (
                 <LineRow
                   key={item.key}
                   index={item.index}
+                  rowCount={rowCount}
                   measure={wrap ? rows.measureElement : undefined}
                   line={line}
                   number={row.line + 1}

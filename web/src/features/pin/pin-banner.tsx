@@ -50,7 +50,7 @@ export function PinBanner({ application }: { application: Application }) {
                 <Text size="sm" fw={600}>
                   Newer commits that are not deployed
                 </Text>
-                <ul className="plain" aria-label="Held commits">
+                <ul role="list" className="plain" aria-label="Held commits">
                   {pin.heldCommits.slice(0, COMMITS_SHOWN).map((commit) => (
                     <li key={commit.hash}>
                       <Text size="sm" truncate>

@@ -44,7 +44,7 @@ export function ProjectReceivers({ mayChange }: { mayChange: boolean }) {
         </Text>
       )}
       {receivers.data && receivers.data.receivers.length > 0 && (
-        <ul className={classes.list} aria-label="Receivers">
+        <ul role="list" className={classes.list} aria-label="Receivers">
           {receivers.data.receivers.map((receiver) => (
             <Receiver
               key={receiver.name}

@@ -48,7 +48,7 @@ function Receivers({ pipedId }: { pipedId: string }) {
     );
   }
   return (
-    <ul className={classes.list} aria-label="Receivers">
+    <ul role="list" className={classes.list} aria-label="Receivers">
       {receivers.data.map((receiver) => (
         <ReceiverItem
           key={receiver.name}

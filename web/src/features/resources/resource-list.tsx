@@ -19,7 +19,7 @@ interface ResourceListProps {
 
 export function ResourceList({ nodes, name, onSelect, onToggle }: ResourceListProps) {
   return (
-    <ul className={classes.list} aria-label={name}>
+    <ul role="list" className={classes.list} aria-label={name}>
       {nodes.map((node) => (
         <li key={node.id}>
           {node.resource ? <ResourceLine node={node} onSelect={onSelect} /> : <GroupLine node={node} />}

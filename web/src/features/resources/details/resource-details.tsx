@@ -49,7 +49,7 @@ function Notes({ notes }: { notes: readonly string[] }) {
   if (notes.length === 0) return null;
   return (
     <Alert color="gray" variant="light">
-      <List size="sm" listStyleType={notes.length > 1 ? "disc" : "none"}>
+      <List size="sm" role={notes.length > 1 ? undefined : "list"}>
         {notes.map((note) => (
           <List.Item key={note}>{note}</List.Item>
         ))}
