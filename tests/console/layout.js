@@ -93,6 +93,18 @@
     if (Math.abs(start - other) > SHARED) faults.push(`${name(cell)} is not in line with ${name(heading)}`);
   }
 
+  /** Whether something around the element hides the end of a line, without an ellipsis. */
+  const isCutByAncestor = (element, { right }) => {
+    for (const part of [element, ...ancestors(element)]) {
+      const { overflowX, textOverflow, webkitLineClamp } = getComputedStyle(part);
+      if (part === element && overflowX !== "visible") return false;
+      if (textOverflow === "ellipsis" && right > part.getBoundingClientRect().right) return false;
+      if (webkitLineClamp !== "none" || ["auto", "scroll"].includes(overflowX)) return false;
+      if (["hidden", "clip"].includes(overflowX) && right > part.getBoundingClientRect().right + 1) return true;
+    }
+    return false;
+  };
+
   // No text covers another text, and none is cut off without an ellipsis.
   const texts = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -105,6 +117,7 @@
     const range = document.createRange();
     range.selectNodeContents(walker.currentNode);
     for (const rectangle of range.getClientRects()) {
+      if (shown(element, rectangle) && isCutByAncestor(element, rectangle)) faults.push(`${name(element)} is cut off by what contains it`);
       const part = shown(element, rectangle);
       if (part) texts.push({ element, part, node: walker.currentNode });
     }

@@ -206,6 +206,10 @@ LAYOUTS: Sequence[tuple[str, list[str]]] = (
         "<section><h2>Roles</h2><table style='margin-left: -8px'><tr><th>Role</th></tr></table></section>",
         ['th "Role" is not in line with h2 "Roles"'],
     ),
+    (
+        "<div style='width: 100px; overflow: hidden'><p style='width: 300px'>long words to read</p></div>",
+        ['p "long words to read" is cut off by what contains it'],
+    ),
 )
 
 

@@ -25,6 +25,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from tests.actors import TESTER
 from tests.console.browser import BrowserUser
+from tests.console.layout import expect_sound_layout
 from tests.console.seeds import build_deployment, report_repository
 from tests.eventually import eventually
 from tests.world import World, pipeline
@@ -245,14 +246,18 @@ async def test_a_rollback_pins_until_the_pin_is_removed(user: BrowserUser, w: Wo
     await expect(dialog).to_have_count(0)
 
     def hold_commit(record: Application) -> None:
-        record.pin.held_commits.add(hash="decade77", message="Too slow", author="ada <ada@x>", branch="main")
+        record.pin.held_commits.add(
+            hash="decade77", message=f"Too slow{' to wait for' * 20}", author="ada <ada@x>", branch="main"
+        )
 
     await store.update(Application, app, hold_commit, by=TESTER)
     await user.go(f"/applications/{app}")
     banner = page.get_by_role("alert").filter(has_text="Pinned to c0ffee1 by hello")
     await expect(banner).to_contain_text("The new version is slow")
     await expect(banner).to_contain_text("until the pin is removed")
-    await expect(banner.get_by_role("list", name="Held commits")).to_contain_text("decade7 Too slow by ada")
+    await expect(banner.get_by_role("list", name="Held commits")).to_contain_text("decade7 Too slow to wait")
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await expect_sound_layout(page)
     await expect(page.get_by_role("button", name="Sync", exact=True)).to_be_disabled()
 
     await banner.get_by_role("button", name="Remove pin").click()

@@ -182,7 +182,7 @@ async def test_without_an_agent_that_answers_a_sentence_comes_at_once(plane: Pla
     code, text = await failure(plane.see())
     assert (code, text) == (
         "UNAVAILABLE",
-        "the agent home is not connected; details are shown when it is",
+        "piped home is not connected; details are shown when it is",
     )
     async with plane.connected(answers=False):
         code, text = await failure(plane.see())
@@ -195,7 +195,7 @@ async def test_without_an_agent_that_answers_a_sentence_comes_at_once(plane: Pla
 async def test_a_silent_agent_is_waited_for_with_a_limit(plane: Plane) -> None:
     async with plane.connected() as received:
         code, text = await failure(plane.see())
-        assert (code, text) == ("UNAVAILABLE", "the agent has not answered within 0.5 s; try again")
+        assert (code, text) == ("UNAVAILABLE", "the piped has not answered within 0.5 s; try again")
         request = (await received.get()).resource_request
         cancelled = await received.get()
         assert (cancelled.kind, cancelled.id) == (AgentChange.RESOURCE_REQUEST_CANCELLED, request.id)
@@ -235,7 +235,7 @@ async def test_a_log_breaks_off_when_its_agent_disconnects(plane: Plane) -> None
     with pytest.raises(aio.AioRpcError) as raised:
         while True:
             await stream.read()
-    assert (raised.value.code().name, raised.value.details()) == ("UNAVAILABLE", "the agent disconnected")
+    assert (raised.value.code().name, raised.value.details()) == ("UNAVAILABLE", "the piped disconnected")
 
 
 async def test_logs_need_their_own_right(plane: Plane) -> None:
@@ -280,7 +280,7 @@ async def test_open_requests_are_limited(plane: Plane) -> None:
         await asyncio.gather(*reads)
         code, text = await failure(plane.see())
         assert code == "UNAVAILABLE"
-        assert "2 requests for details and logs of resources are open for this agent" in text
+        assert "2 requests for details and logs of resources are open for this piped" in text
         streams[0].cancel()
         await received.get()
         call = asyncio.create_task(plane.see())

@@ -129,10 +129,10 @@ async def test_the_end_of_the_agents_stream_or_of_its_replica_ends_the_request(r
     async with plane.connected() as received:
         call = asyncio.create_task(failure(plane.see()))
         await received.get()
-    assert await call == ("UNAVAILABLE", "the agent disconnected")
+    assert await call == ("UNAVAILABLE", "the piped disconnected")
 
     async def not_connected() -> bool:
-        return (await failure(plane.see()))[1] == "the agent is not connected"
+        return (await failure(plane.see()))[1] == "the piped is not connected"
 
     await eventually(not_connected)
     async with plane.connected() as received:
@@ -144,7 +144,7 @@ async def test_the_end_of_the_agents_stream_or_of_its_replica_ends_the_request(r
             while await stream.read() is not aio.EOF:
                 pass
 
-        assert await failure(read_to_end()) == ("UNAVAILABLE", "the agent disconnected")
+        assert await failure(read_to_end()) == ("UNAVAILABLE", "the piped disconnected")
 
 
 async def test_an_answer_for_a_replica_that_does_not_exist_is_not_wanted(replicas: Replicas) -> None:

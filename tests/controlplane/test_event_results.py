@@ -152,7 +152,7 @@ async def test_an_event_that_no_agent_handles_is_outdated(world: World) -> None:
     assert (await world.settle()).status == PENDING
     await world.clock.advance(20)
     event = await world.settle()
-    assert (event.status, event.status_description) == (OUTDATED, "No agent handled it within 7 days")
+    assert (event.status, event.status_description) == (OUTDATED, "No piped handled it within 7 days")
     assert (await world.get("half")).status == SUCCESS
 
 

@@ -194,7 +194,7 @@ async def test_results_of_receivers_are_shown_and_receivers_can_be_tested(tmp_pa
 
             async def is_not_connected() -> bool:
                 """Until the control plane notices that the stream has ended, a request ends with it."""
-                with pytest.raises(CallFailed, match="the agent is not connected"):
+                with pytest.raises(CallFailed, match="the piped is not connected"):
                     await w.console.call("TestReceiver", piped_id=w.piped_id, receiver="hook")
                 return True
 

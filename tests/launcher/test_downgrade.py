@@ -105,7 +105,7 @@ async def test_our_version_is_not_for_agents_of_pipecd(launcher: Launcher) -> No
     await launcher.report("v0.52.0", package="")
     assert await offered() == []
     for allow_downgrade in (False, True):
-        with pytest.raises(CallFailed, match="is an agent of PipeCD"):
+        with pytest.raises(CallFailed, match="is PipeCD's, which has no version"):
             await launcher.ask_for(OWN_VERSION, allow_downgrade=allow_downgrade)
     await launcher.ask_for("v0.53.0")
     await launcher.report("0.0.1", package="pipecd")

@@ -29,7 +29,7 @@ def test_an_event_that_nobody_handled_in_time_is_outdated() -> None:
     assert at_limit.due == event("a", 100)
     too_old = select_events([event("a", 99)], now=100 + 7200, max_age=7200)
     assert too_old.due is None
-    assert too_old.outdated == {"a": "It was registered more than 2 hours ago, before an agent handled it"}
+    assert too_old.outdated == {"a": "It was registered more than 2 hours ago, before a piped handled it"}
     assert select_events([], now=0, max_age=1).due is None
 
 

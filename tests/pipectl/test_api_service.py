@@ -359,7 +359,7 @@ async def test_preview_results_can_be_pending_late_invalid_or_missing(
     assert good.results[0].application_url == "http://console.example/applications/a1"
     assert late.error == "piped home did not respond within 3600 s"
     assert "cannot be parsed" in broken.error
-    assert silent.error == "the agent reported no result"
+    assert silent.error == "the piped reported no result"
     for id, message in (("sync", "is not a plan preview"), ("old", "older than a day")):
         with pytest.raises(Conflict, match=message):
             await results(id)

@@ -9,7 +9,7 @@ test("a missing right is named by the control plane's sentence", () => {
 });
 
 test("the sentence of the control plane or of an agent is shown, an error of the network or of a proxy is not", () => {
-  expect(errorMessage(new ConnectError("the agent home is not connected", Code.Unavailable))).toBe("The agent home is not connected.");
+  expect(errorMessage(new ConnectError("piped home is not connected", Code.Unavailable))).toBe("Piped home is not connected.");
   for (const error of [new TypeError("Failed to fetch"), new ConnectError("HTTP 503", Code.Unavailable)]) {
     expect(errorMessage(error)).toBe("The control plane does not answer.");
     expect(isRetryable(error)).toBe(true);

@@ -77,7 +77,7 @@ export function errorMessage(error: unknown): string {
     case Code.PermissionDenied:
       return rawMessage ? asSentence(rawMessage) : "Your roles do not allow this. Ask an administrator of the project.";
     case Code.Unavailable:
-      // Of the control plane or an agent, such as "the agent home is not connected".
+      // Of the control plane or a piped, such as "piped home is not connected".
       return rawMessage && !HTTP_STATUS.test(rawMessage) ? asSentence(rawMessage) : NO_ANSWER;
     case Code.DeadlineExceeded:
     case Code.Unknown:

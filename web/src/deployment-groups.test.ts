@@ -1,12 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 
-import { arrange, durationOf, groupByCommit, isGroup, longestDuration } from "./deployment-groups";
+import { arrange, countApplications, durationOf, groupByCommit, isGroup, longestDuration } from "./deployment-groups";
 import { DeploymentSchema, DeploymentStatus as Status } from "./schema/model/deployment_pb";
 import { formatDay } from "./time";
 
 const deployment = (id: string, hash: string, status = Status.DEPLOYMENT_SUCCESS, createdAt = 1_000n) =>
-  create(DeploymentSchema, { id, status, createdAt, completedAt: createdAt + 60n, trigger: { commit: { hash } } });
+  create(DeploymentSchema, { id, applicationId: id, status, createdAt, completedAt: createdAt + 60n, trigger: { commit: { hash } } });
 const names = (items: ReturnType<typeof groupByCommit>) =>
   items.map((item) => (isGroup(item) ? item.deployments.map(({ id }) => id) : item.id));
 
@@ -30,6 +30,15 @@ describe("the deployment list", () => {
     const list = ["a", "b", "c", "d", "e"].map((id) => deployment(id, "ace".includes(id) ? "push" : "other"));
     expect(names(groupByCommit(list))).toEqual([["a", "c", "e"], "b", "d"]);
     expect(names(groupByCommit([deployment("a", ""), deployment("b", ""), deployment("c", "")]))).toEqual(["a", "b", "c"]);
+  });
+
+  it("shows what a user requested apart from the push, and several deployments of one application as several", () => {
+    const list = ["a", "b", "c", "d"].map((id) => deployment(id, "push"));
+    const rollback = create(DeploymentSchema, { id: "r", applicationId: "a", trigger: { commit: { hash: "push" }, commander: "ada" } });
+    expect(names(groupByCommit([rollback, ...list]))).toEqual(["r", ["a", "b", "c", "d"]]);
+    const again = ["x", "y", "z"].map((id) => create(DeploymentSchema, { id, applicationId: "a", trigger: { commit: { hash: "push" } } }));
+    expect(names(groupByCommit(again))).toEqual(["x", "y", "z"]);
+    expect(countApplications([...list, ...again])).toBe(4);
   });
 
   it("measures durations until now for deployments that have not ended", () => {

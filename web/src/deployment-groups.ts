@@ -4,7 +4,7 @@ import { groupBy } from "./group-by";
 import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
 import { formatDay } from "./time";
 
-/** Deployments that one push started together. */
+/** Deployments of several applications that one push, or one user, started together. */
 export interface CommitGroup {
   hash: string;
   deployments: Deployment[];
@@ -21,7 +21,7 @@ const RUNNING: readonly DeploymentStatus[] = [
   DeploymentStatus.DEPLOYMENT_ROLLING_BACK,
 ];
 const QUEUED: readonly DeploymentStatus[] = [DeploymentStatus.DEPLOYMENT_PENDING, DeploymentStatus.DEPLOYMENT_PLANNED];
-/** So many deployments of one commit are shown as one row. */
+/** Deployments of one commit are shown as one row if they are of so many applications. */
 const MIN_GROUP = 3;
 
 export const isGroup = (item: Deployment | CommitGroup): item is CommitGroup => "deployments" in item;
@@ -38,19 +38,23 @@ export function arrange(deployments: readonly Deployment[]): Section[] {
   ];
 }
 
-/** Deployments of one commit and repository are one item, if there are several of them. */
+export const countApplications = (deployments: readonly Deployment[]): number =>
+  new Set(deployments.map(({ applicationId }) => applicationId)).size;
+
+/** Deployments of one commit and repository are one item, if they are of several applications. */
 export function groupByCommit(deployments: readonly Deployment[]): (Deployment | CommitGroup)[] {
   const groups = groupBy(deployments, commitKey);
   const isFirst = (deployment: Deployment) => groups.get(commitKey(deployment))?.[0] === deployment;
   return deployments.flatMap((deployment): (Deployment | CommitGroup)[] => {
     const group = groups.get(commitKey(deployment)) ?? [];
-    if (group.length < MIN_GROUP) return [deployment];
+    if (countApplications(group) < MIN_GROUP) return [deployment];
     return isFirst(deployment) ? [{ hash: deployment.trigger?.commit?.hash ?? "", deployments: group }] : [];
   });
 }
 
+/** What a user requested, such as a rollback, is not of the push of its commit. */
 const commitKey = ({ id, trigger, gitPath }: Deployment): string =>
-  trigger?.commit?.hash ? `${gitPath?.repo?.id ?? ""}@${trigger.commit.hash}` : id;
+  trigger?.commit?.hash ? JSON.stringify([gitPath?.repo?.id, trigger.commit.hash, trigger.commander]) : id;
 
 /** The longest duration in the list, in seconds; at least one. */
 export function longestDuration(deployments: readonly Deployment[], now: number): number {

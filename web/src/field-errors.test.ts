@@ -26,7 +26,7 @@ test.each<[string, unknown, ReturnType<typeof fieldErrors>["at"]]>([
 });
 
 test.each([
-  ["of no field", new ConnectError("the agent home is not connected", Code.Unavailable)],
+  ["of no field", new ConnectError("piped home is not connected", Code.Unavailable)],
   ["of a field that the form does not have", violation("namespace must not be empty", "namespace")],
   ["none", null],
 ])("%s: the error is below the form", (_, error) => {

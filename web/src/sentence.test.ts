@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { asSentence } from "./sentence";
 
 test.each([
-  ["the agent is not connected", "The agent is not connected."],
+  ["the piped is not connected", "The piped is not connected."],
   ["name is required.", "Name is required."],
   ["idp.example.com does not answer", "idp.example.com does not answer."],
   ["localhost:5556 does not answer", "localhost:5556 does not answer."],

@@ -55,8 +55,9 @@ export const theme = createTheme({
   autoContrast: true,
   respectReducedMotion: true,
   components: {
-    // With a border in its colour, as notices with a tone have.
+    // With a border in its colour, as notices with a tone have. A long line inside makes it no wider.
     Alert: Alert.extend({
+      styles: { body: { minWidth: 0 } },
       vars: () => ({ root: { "--alert-bd": "1px solid color-mix(in srgb, var(--alert-color) 30%, transparent)" } }),
     }),
     // In upper case by default.

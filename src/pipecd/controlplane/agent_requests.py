@@ -69,7 +69,7 @@ class OpenRequest:
         """Raises Temporary when the agent has disconnected, or the reader was too slow."""
         part = await self.parts.get()
         if part is None:
-            raise Temporary("the agent disconnected")
+            raise Temporary("the piped disconnected")
         self.is_answered = part.done
         return part
 
@@ -161,7 +161,7 @@ class AgentRequests:
         connection = self._connections.get(piped_id)
         replica = "" if connection else await self._find_replica(piped_id)
         if connection is None and not replica:
-            raise Temporary("the agent is not connected")
+            raise Temporary("the piped is not connected")
         self._check_limits(project_id, piped_id)
         request.id = f"{self._relay.id if self._relay else ''}.{uuid4().hex}"
         opened = self._open[request.id] = OpenRequest(project_id, piped_id, connection, replica)
@@ -177,7 +177,7 @@ class AgentRequests:
     async def check_connected(self, opened: OpenRequest) -> None:
         """Raises Temporary if the replica that has the agent's stream was killed, which sends no message."""
         if opened.replica and await self._find_replica(opened.piped_id) != opened.replica:
-            raise Temporary("the agent disconnected")
+            raise Temporary("the piped disconnected")
 
     async def answer(self, piped_id: str, part: AnswerResourceRequestRequest) -> bool:
         """Pass a part of an answer on. Returns whether further parts are wanted."""
@@ -211,7 +211,7 @@ class AgentRequests:
         assert self._relay is not None
         forwarded = ForwardedRequest(piped_id=opened.piped_id, request=request)
         if not await self._relay.call(opened.replica, ReplicaMessage(request=forwarded)):
-            raise Temporary("the agent is not connected")
+            raise Temporary("the piped is not connected")
 
     def _close(self, opened: OpenRequest, id: str) -> None:
         if opened.connection is not None:
@@ -250,7 +250,7 @@ class AgentRequests:
         of_piped = sum(opened.piped_id == piped_id for opened in self._open.values())
         of_project = sum(opened.project_id == project_id for opened in self._open.values())
         for count, limit, whose in (
-            (of_piped, self._settings.max_per_piped, "agent"),
+            (of_piped, self._settings.max_per_piped, "piped"),
             (of_project, self._settings.max_per_project, "project"),
         ):
             if count >= limit:

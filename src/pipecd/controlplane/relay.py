@@ -47,7 +47,7 @@ class Relay:
     async def call(self, replica_id: str, message: ReplicaMessage) -> bool:
         """The reply of the replica. Raises Temporary if it does not run, or does not reply in time."""
         if not await self.is_alive(replica_id):
-            raise Temporary("the server of the control plane that the agent was connected to is gone")
+            raise Temporary("the server of the control plane that the piped was connected to is gone")
         message.call_id = uuid4().hex
         reply: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._replies[message.call_id] = reply

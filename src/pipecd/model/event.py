@@ -72,7 +72,7 @@ def select_events(events: Iterable[Event], *, now: int, max_age: int) -> Selecti
     outdated = {event.id: f"The newer event {newest.id} replaces it" for event in ordered[:-1]}
     if newest.created_at >= now - max_age:
         return Selection(due=newest, outdated=outdated)
-    reason = f"It was registered more than {max_age // 3600} hours ago, before an agent handled it"
+    reason = f"It was registered more than {max_age // 3600} hours ago, before a piped handled it"
     return Selection(due=None, outdated={**outdated, newest.id: reason})
 
 

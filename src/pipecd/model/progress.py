@@ -13,7 +13,7 @@ from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.stage import Again, Done, Failed, Outcome
 from pipecd.model.status import DeploymentStatus, StageStatus
 
-STARTED_REASON = "The agent has started this deployment"
+STARTED_REASON = "The piped has started this deployment"
 SUCCESS_REASON = "The deployment was completed successfully"
 #: Stage metadata: when the stage first ran (epoch seconds), so that a restart does not extend its timeout.
 STAGE_STARTED_AT = "pipecd/started-at"

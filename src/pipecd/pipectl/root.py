@@ -215,7 +215,7 @@ plugin = _group(
 )
 migrate = _group(
     "migrate",
-    "Prepare applications for agents of PipeCD v1.",
+    "Prepare applications for pipeds of PipeCD v1.",
     {
         "application-config": (
             "pipecd.pipectl.migrations:application_config",
@@ -266,7 +266,7 @@ migrate = _group(
             "Move pipeds and applications to another control plane.",
         ),
         "plugin": ("pipecd.pipectl.root:plugin", "Publish plugins of PipeCD v1."),
-        "migrate": ("pipecd.pipectl.root:migrate", "Prepare applications for agents of PipeCD v1."),
+        "migrate": ("pipecd.pipectl.root:migrate", "Prepare applications for pipeds of PipeCD v1."),
         "completion": ("pipecd.pipectl.completion:completion", "Print a completion script for a shell."),
         "version": ("pipecd.pipectl.root:version", "Print the version."),
     },

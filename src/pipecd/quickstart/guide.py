@@ -130,7 +130,7 @@ def _kubernetes(cluster: DemoCluster) -> list[dict[str, Any]]:
             ],
         },
         {
-            "title": "Edit the cluster by hand: the console shows the drift, and the agent repairs it",
+            "title": "Edit the cluster by hand: the console shows the drift, and piped repairs it",
             "commands": [f"{cluster.kubectl} set env deployment/search LOG_LEVEL=trace"],
         },
         {

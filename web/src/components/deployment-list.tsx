@@ -3,7 +3,7 @@
 import { Text, UnstyledButton } from "@mantine/core";
 import { memo, useState } from "react";
 
-import { arrange, type CommitGroup, durationOf, isGroup, longestDuration } from "../deployment-groups";
+import { arrange, type CommitGroup, countApplications, durationOf, isGroup, longestDuration } from "../deployment-groups";
 import { deploymentDisplay, isDeploymentCompleted, type StatusDisplay } from "../display-names";
 import { reasonOf } from "../failure";
 import { RollBackButton } from "../features/pin/roll-back";
@@ -85,7 +85,7 @@ function Group({ group, longest }: { group: CommitGroup; longest: number }) {
       <UnstyledButton className={classes.group} aria-expanded={opened} onClick={() => setOpened(!opened)}>
         <IconChevronRight size={16} aria-hidden className={classes.chevron} />
         <span className={classes.groupTitle}>
-          <strong>{deployments.length} applications</strong>{" "}
+          <strong>{countApplications(deployments)} applications</strong>{" "}
           <span className="faint">
             <span className="mono">{group.hash.slice(0, 7)}</span> {commit?.message.split("\n")[0]}
           </span>

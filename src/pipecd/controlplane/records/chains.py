@@ -235,9 +235,9 @@ def _end_without_deployment(node: ChainNode, command: Command) -> None:
         case CommandStatus.COMMAND_NOT_HANDLED_YET:
             return
         case CommandStatus.COMMAND_TIMEOUT:
-            reason = "its agent did not respond to the command"
+            reason = "its piped did not respond to the command"
         case _:
-            reason = command.metadata.get("reason", "") or "its agent created no deployment"
+            reason = command.metadata.get("reason", "") or "its piped created no deployment"
     _cancel(node, reason)
 
 

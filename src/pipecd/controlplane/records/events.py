@@ -160,7 +160,7 @@ def _end(event: Event, *, now: int) -> None:
         event.status, event.status_description = combine(event.results)
     else:
         event.status = EventStatus.EVENT_OUTDATED
-        event.status_description = f"No agent handled it within {LIFETIME // 86_400} days"
+        event.status_description = f"No piped handled it within {LIFETIME // 86_400} days"
     event.handled_at = event.updated_at = now
 
 

@@ -110,6 +110,6 @@ async def _check_agent(services: Services, caller: Caller, piped_id: str) -> Non
     piped = await ownership.get(services, caller, Piped, piped_id)
     if piped.version and piped.package != PACKAGE:
         raise Conflict(
-            f"the agent {piped.name} is PipeCD's, which deploys only the newest commit; revert the commit in"
-            " Git, or run this project's agent"
+            f"piped {piped.name} is PipeCD's, which deploys only the newest commit; revert the commit in"
+            " Git, or run this project's piped"
         )

@@ -77,10 +77,10 @@ async def _get_result(
             output = await services.blobs.command_output(command.id)
             result = proto_json.loads(PlanPreviewCommandResult, output)
         except NotFound:
-            result = PlanPreviewCommandResult(error="the agent reported no result")
+            result = PlanPreviewCommandResult(error="the piped reported no result")
         except ValueError:
             result = PlanPreviewCommandResult(
-                error="the agent's result cannot be parsed; check that the agent is up to date"
+                error="the piped's result cannot be parsed; check that the piped is up to date"
             )
     result.command_id, result.piped_id, result.piped_name = command.id, piped.id, piped.name
     result.piped_url = f"{services.address}/settings/piped"

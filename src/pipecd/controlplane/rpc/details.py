@@ -98,14 +98,14 @@ async def _check_agent(services: Services, application: Application) -> None:
     try:
         record = (await services.store.get(Piped, application.piped_id)).message
     except NotFound:
-        raise Unsupported("the application's agent is not registered any more") from None
+        raise Unsupported("the application's piped is not registered any more") from None
     (piped,) = await pipeds.with_status(services, application.project_id, [record])
     if piped.status != Piped.ONLINE:
-        raise Temporary(f"the agent {piped.name} is not connected; details are shown when it is")
+        raise Temporary(f"piped {piped.name} is not connected; details are shown when it is")
     version = f" (version {piped.version})" if piped.version else ""
     raise Unsupported(
-        f"the agent {piped.name}{version} does not offer details of resources. PipeCD's own agent does not"
-        " have them, nor do older versions of this one; upgrade the agent"
+        f"piped {piped.name}{version} does not offer details of resources. PipeCD's own piped does not"
+        " have them, nor do older versions of this one; upgrade the piped"
     )
 
 
@@ -115,7 +115,7 @@ async def first_part(services: Services, opened: OpenRequest) -> AnswerResourceR
         async with timeout(services.clock, seconds):
             return _check_failure(await opened.next_part())
     except TimeoutError:
-        raise Temporary(f"the agent has not answered within {seconds:g} s; try again") from None
+        raise Temporary(f"the piped has not answered within {seconds:g} s; try again") from None
 
 
 async def _next_part(services: Services, opened: OpenRequest) -> AnswerResourceRequestRequest:
@@ -129,5 +129,5 @@ async def _next_part(services: Services, opened: OpenRequest) -> AnswerResourceR
 
 def _check_failure(part: AnswerResourceRequestRequest) -> AnswerResourceRequestRequest:
     if error := _ERRORS.get(part.failure):
-        raise error(part.error or "the agent gave no reason")
+        raise error(part.error or "the piped gave no reason")
     return part

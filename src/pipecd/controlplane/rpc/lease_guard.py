@@ -37,7 +37,7 @@ async def check_lease(services: Services, method: Method, agent: Agent) -> None:
         return
     holder = await services.store.leases.holder(piped_lease_name(agent.piped_id))
     if holder and holder != agent.instance:
-        raise Conflict(f"another agent process holds the lease of piped {agent.piped_id}")
+        raise Conflict(f"another process holds the lease of piped {agent.piped_id}")
     if agent.instance and not holder:
         # The reported work was done: a permanent rejection would make the agent repeat it.
-        raise Temporary(f"agent {agent.instance} does not hold the lease of piped {agent.piped_id} yet")
+        raise Temporary(f"process {agent.instance} does not hold the lease of piped {agent.piped_id} yet")

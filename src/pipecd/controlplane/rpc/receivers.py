@@ -54,7 +54,7 @@ async def test_receiver(
     reported = await _reported(services, piped.id)
     if request.receiver not in {receiver.name for receiver in reported.receivers}:
         # An agent that reports no receivers does not know the request.
-        raise NotFound(f"the agent {piped.name} has reported no receiver {request.receiver!r}")
+        raise NotFound(f"piped {piped.name} has reported no receiver {request.receiver!r}")
     record = Subject(kind="piped", id=piped.id, project_id=caller.project_id)
     after = {"test message to": request.receiver}
     await services.store.record_action("update", record, after, by=caller.actor)

@@ -39,11 +39,11 @@ export function PinBanner({ application }: { application: Application }) {
               </Text>
             )}
             <Text size="sm">
-              Rolled back <RelativeTime at={pin.createdAt} /> to{" "}
+              A rollback to{" "}
               <Link to={`/deployments/${pin.deploymentId}`} className="underlined">
                 an earlier deployment
-              </Link>
-              . {until(pin.until)}
+              </Link>{" "}
+              was requested <RelativeTime at={pin.createdAt} />. {until(pin.until)}
             </Text>
             {pin.heldCommits.length > 0 && (
               <div>

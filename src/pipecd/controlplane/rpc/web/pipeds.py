@@ -83,8 +83,8 @@ def _check_version(piped: Piped, wanted: str, *, allow_downgrade: bool) -> None:
     """Raises Refused for an older version, unless it is wanted, and for our version of PipeCD's agent."""
     if piped.version and piped.package != pipeds.PACKAGE and wanted == _OWN_VERSION:
         raise Refused(
-            f"piped {piped.name} is an agent of PipeCD, which has no version {wanted} of this project",
-            remedy="enter a version of PipeCD, or start this project's agent with the key of the piped",
+            f"piped {piped.name} is PipeCD's, which has no version {wanted} of this project",
+            remedy="enter a version of PipeCD, or start this project's piped with its key",
             field="version",
         )
     if is_older(wanted, piped.version) and not allow_downgrade:

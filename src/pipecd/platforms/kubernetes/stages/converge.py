@@ -328,9 +328,9 @@ async def _still_waiting(
 
 
 async def _failed(job: Job, placed: Placed, reason: str) -> Failed:
-    """With what its pods say."""
+    """With what its pods say. `reason` may be a sentence of the cluster's."""
     problem = await explain(job, placed)
     return Failed(
-        reason=f"{placed} does not work: {reason}" + (f"; {problem}" if problem else ""),
+        reason=f"{placed} does not work: {reason.rstrip('.')}" + (f"; {problem}" if problem else ""),
         remedy="fix the application; its pods and their logs show more",
     )

@@ -21,7 +21,7 @@ test("a stream continues after the last line with a time", () => {
 test("a missing right is final, a lost agent is not", () => {
   expect(isFinal(new ConnectError("no", Code.PermissionDenied))).toBe(true);
   expect(isFinal(new ConnectError("no", Code.Unimplemented))).toBe(true);
-  expect(isFinal(new ConnectError("the agent disconnected", Code.Unavailable))).toBe(false);
+  expect(isFinal(new ConnectError("the piped disconnected", Code.Unavailable))).toBe(false);
   expect(isFinal(new TypeError("Failed to fetch"))).toBe(false);
 });
 
