@@ -74,7 +74,7 @@ async def test_a_rollback_that_cannot_be_done_is_refused(plane: ControlPlane) ->
 
     piped_id = (await application(plane)).piped_id
     await store.update(Piped, piped_id, of_pipecd, by=TESTER)
-    assert "run this project's agent" in await refusal(plane, "RollBackTo", deployment_id="good")
+    assert "run this project's piped" in await refusal(plane, "RollBackTo", deployment_id="good")
     assert not (await application(plane)).HasField("pin")
 
 
