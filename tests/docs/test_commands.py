@@ -162,6 +162,17 @@ def test_commands_that_texts_name_exist() -> None:
     assert problems == []
 
 
+def test_commands_of_pytest_select_tests_that_exist() -> None:
+    problems = []
+    for page in PAGES:
+        for path, word in re.findall(r"pytest (tests/\S+)(?: -k (\w+))?", (ROOT / page).read_text()):
+            place = ROOT / path
+            names = re.findall(r"def (test_\w+)", place.read_text()) if place.is_file() else []
+            if not place.exists() or (word and not any(word in name for name in names)):
+                problems.append(f"{page}: {path} {word}")
+    assert problems == []
+
+
 def test_targets_of_make_exist() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {(page, word) for page, words in commands_of("make") for word in words[1:] if word.isidentifier()}

@@ -61,7 +61,7 @@ async def test_agents_and_applications_are_moved_to_another_control_plane(
 
     backup, mapping = tmp_path / "backup.json", tmp_path / "mapping.json"
     await run(transfers.backup, client, output_file=backup, labels=())
-    assert "1 pipeds and 3 applications" in capsys.readouterr().out
+    assert "1 piped and 3 applications" in capsys.readouterr().out
     assert backup.stat().st_mode & 0o077 == 0
     document = json.loads(backup.read_text())
     # As Go writes it: field names of the schema, numbers for enums and times.
@@ -88,11 +88,11 @@ async def test_agents_and_applications_are_moved_to_another_control_plane(
             return str(error)
         return capsys.readouterr().out.splitlines()[-1]
 
-    assert "3 applications were not restored" in await restore(), "the agent has reported no repositories"
+    assert "some applications were not restored" in await restore(), "the agent has reported no repositories"
     await plane.server.services.store.update(Piped, moved["new_piped_id"], add_repository, by=TESTER)
     capsys.readouterr()
-    assert await restore("env=prod") == "Restored 1 applications; 0 existed already, 0 failed"
-    assert await restore() == "Restored 2 applications; 1 existed already, 0 failed"
+    assert await restore("env=prod") == "Applications: 1 restored, 0 existed already, 0 failed"
+    assert await restore() == "Applications: 2 restored, 1 existed already, 0 failed"
     restored = {item.name: item for item in (await other.call("ListApplications")).applications}
     assert restored.keys() == {"shop", "cart", "old"}
     assert restored["old"].disabled and not restored["cart"].disabled

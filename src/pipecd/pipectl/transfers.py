@@ -6,7 +6,7 @@ history stays at the old control plane; `pipecd import` moves it too, with acces
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Sized
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,11 @@ async def backup(client: Client, *, output_file: Path, labels: tuple[str, ...]) 
         "applications": [proto_json.to_object(application) for application in applications],
     }
     _write(output_file, document)
-    echo(f"Wrote {len(pipeds)} pipeds and {len(applications)} applications to {output_file}")
+    echo(f"Wrote {_count(pipeds, 'piped')} and {_count(applications, 'application')} to {output_file}")
+
+
+def _count(records: Sized, noun: str) -> str:
+    return f"{len(records)} {noun}{'' if len(records) == 1 else 's'}"
 
 
 @click.command()
@@ -157,9 +161,9 @@ async def restore_application(
         else:
             restored += 1
             echo(f"Restored {printable(application.name)}", err=True)
-    echo(f"Restored {restored} applications; {kept} existed already, {failed} failed")
+    echo(f"Applications: {restored} restored, {kept} existed already, {failed} failed")
     if failed:
-        raise Conflict(f"{failed} applications were not restored")
+        raise Conflict("some applications were not restored; fix the reported errors, and repeat the command")
 
 
 async def _restore(client: Client, application: Application, piped_id: str) -> None:
