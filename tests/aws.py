@@ -6,6 +6,7 @@ Each process has one emulator, started on first use. `emulated_aws` gives a test
 import atexit
 import io
 import os
+import pickle
 import re
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import Request, urlopen
 
@@ -26,6 +27,8 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.session import Session
+from moto.backends import get_backend
+from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.utils import get_service_model
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
@@ -39,6 +42,9 @@ REGION = "eu-central-1"
 #: to a service imports it, which takes a busy machine a minute.
 REQUEST_TIMEOUT = 300.0
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Result = TypeVar("Result")
+#: A client by the name of its service.
+Clients = Callable[[str], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +81,15 @@ def emulated_account(wrap: Callable[[Application], Application]) -> Iterator[str
     """As `emulated_aws`, with a layer between the test and the emulator. Yields the URL."""
     with _server().account(wrap(_server().emulate)) as url:
         yield url
+
+
+def set_up_once(create: Callable[[Clients], Result], clients: Clients) -> Result:
+    """Gives each test's account the resources that `create` creates: by calls once, later as copies.
+
+    `create` has the same effect in each account, and returns what can be pickled, such as ARNs. It is called
+    each time if the account has had other requests than those of this function.
+    """
+    return _server().set_up_once(create, clients)
 
 
 def _control(url: str, command: str, content: bytes = b"") -> None:
@@ -181,31 +196,59 @@ class _Server(ThreadedMotoServer):
         #: moto is not thread-safe, so calls take effect one after another.
         self._lock = threading.Lock()
         self._application: Application | None = None
+        #: What created all resources of the account; None if there were other requests.
+        self._creators: tuple[Callable[[Clients], Any], ...] | None = ()
+        self._copies: dict[tuple[Callable[[Clients], Any], ...], bytes] = {}
         self._running, self._ended = 0, threading.Condition()
 
     @contextmanager
     def account(self, application: Application) -> Iterator[str]:
         assert self._application is None, "another test uses the emulator"
-        host, port = self.get_host_and_port()
-        url = f"http://{host}:{port}"
         self._application = application
         try:
-            yield url
+            yield self._url
         finally:
-            self._end_account(url)
+            self._end_account()
 
-    def _end_account(self, url: str) -> None:
+    @property
+    def _url(self) -> str:
+        host, port = self.get_host_and_port()
+        return f"http://{host}:{port}"
+
+    def _end_account(self) -> None:
         self._application = self.emulate
         try:
             with self._ended:
                 assert self._ended.wait_for(lambda: not self._running, REQUEST_TIMEOUT), "requests still run"
-            _control(url, "reset-auth", b"inf")
-            _control(url, "reset")
+            _control(self._url, "reset-auth", b"inf")
+            _control(self._url, "reset")
+            self._creators = ()
         finally:
             self._application = None
 
+    def set_up_once(self, create: Callable[[Clients], Result], clients: Clients) -> Result:
+        if self._creators is None:
+            return create(clients)
+        creators = (*self._creators, create)
+        if creators not in self._copies:
+            # The first request to a service imports it, which creates resources of other services.
+            create(clients)
+            _control(self._url, "reset")
+            if creators[:-1]:
+                self._restore(creators[:-1])
+            self._copies[creators] = _copy_resources(create(clients))
+        result: Result = self._restore(creators)
+        self._creators = creators
+        return result
+
+    def _restore(self, creators: tuple[Callable[[Clients], Any], ...]) -> Any:
+        with self._lock:
+            self._kept_responses.clear()
+            return _restore_resources(self._copies[creators])
+
     def emulate(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
         """The emulator's response to a request, as a WSGI application."""
+        self._creators = None
         with self._lock:
             return self._kept_responses.respond(environ, start_response)
 
@@ -229,6 +272,42 @@ class _Server(ThreadedMotoServer):
         )
         self._server_ready_event.set()
         self._server.serve_forever()
+
+
+def _copy_resources(result: Any) -> bytes:
+    """`result`, and the resources of all accounts, regions and services."""
+    backends = {
+        (str(services.service_name), account, region): backend
+        for services in BackendDict._instances  # type: ignore[misc]
+        for account, region, backend in services.iter_backends()
+    }
+    names = {id(backend): name for name, backend in backends.items()}
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj: Any) -> Any:
+            return names[id(obj)] if isinstance(obj, BaseBackend) else None
+
+    copy = io.BytesIO()
+    Pickler(copy, pickle.HIGHEST_PROTOCOL).dump(
+        (result, {name: vars(backend) for name, backend in backends.items()})
+    )
+    return copy.getvalue()
+
+
+def _restore_resources(copy: bytes) -> Any:
+    def find(name: tuple[Any, str, str]) -> Any:
+        service, account, region = name
+        return get_backend(service)[account][region]
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: Any) -> Any:
+            return find(pid)
+
+    result, backends = Unpickler(io.BytesIO(copy)).load()
+    for name, attributes in backends.items():
+        vars(find(name)).clear()
+        vars(find(name)).update(attributes)
+    return result
 
 
 class _KeptResponses:
@@ -263,6 +342,10 @@ class _KeptResponses:
         (status, headers), response = kept[read]
         start_response(status, list(headers))
         return response
+
+    def clear(self) -> None:
+        for kept in self._responses.values():
+            kept.clear()
 
     def _read(self, environ: dict[str, Any]) -> "_Read | None":
         """What is read, and by whom; None if the request may change something."""

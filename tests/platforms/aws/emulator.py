@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from botocore.session import Session
 
 from tests.aws import REGION as REGION
-from tests.aws import Application, direct_client, emulated_account, few_authorities
+from tests.aws import Application, Clients, direct_client, emulated_account, few_authorities, set_up_once
 
+Result = TypeVar("Result")
 _OBSERVER = "observer"
 _READING = ("Describe", "List", "Get", "AssumeRole")
 
@@ -95,6 +96,10 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         return direct_client(service, self.url, _OBSERVER)
+
+    def set_up_once(self, create: Callable[[Clients], Result]) -> Result:
+        """As `tests.aws.set_up_once`, by calls of the test itself."""
+        return set_up_once(create, self.client)
 
     def environment(self) -> dict[str, str]:
         return {

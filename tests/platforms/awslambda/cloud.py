@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tests.aws import Clients
 from tests.platforms.aws.emulator import REGION, Call, Emulator
 
 REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shop"
@@ -41,10 +42,22 @@ class Cloud:
 
 def create_cloud(aws: Emulator) -> Cloud:
     """The account before the first deployment. Checks every change from now on."""
-    response = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument=json.dumps(_TRUST))
-    cloud = Cloud(aws=aws, role=response["Role"]["Arn"])
+    cloud = Cloud(aws=aws, role=aws.set_up_once(_create_role))
     aws.after_change = cloud.check
     return cloud
+
+
+def _create_role(clients: Clients) -> str:
+    """Returns its ARN."""
+    response = clients("iam").create_role(RoleName="shop", AssumeRolePolicyDocument=json.dumps(_TRUST))
+    return str(response["Role"]["Arn"])
+
+
+def create_bucket(clients: Clients) -> None:
+    """A bucket for code."""
+    s3 = clients("s3")
+    s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket="code", VersioningConfiguration={"Status": "Enabled"})
 
 
 def traffic(aws: Emulator) -> dict[str, float]:

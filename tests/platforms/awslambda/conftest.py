@@ -12,7 +12,7 @@ from tests.aws import credential_chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
 from tests.platforms.aws.lambda_rules import LambdaRules
 from tests.platforms.aws.stage_runner import AwsRunner
-from tests.platforms.awslambda.cloud import Cloud, create_cloud, files
+from tests.platforms.awslambda.cloud import Cloud, create_bucket, create_cloud, files
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,7 @@ def rules() -> LambdaRules:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, rules: LambdaRules) -> Iterator[Emulator]:
     with emulator(rules) as aws, credential_chain(monkeypatch, aws.environment()):
-        s3 = aws.client("s3")
-        s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
-        s3.put_bucket_versioning(Bucket="code", VersioningConfiguration={"Status": "Enabled"})
+        aws.set_up_once(create_bucket)
         yield aws
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tests.aws import Clients
 from tests.platforms.aws.emulator import REGION, Call, Emulator
 
 CLUSTER, SERVICE = "shop-cluster", "shop"
@@ -91,8 +92,16 @@ class Cloud:
 
 def create_cloud(aws: Emulator) -> Cloud:
     """The account before the first deployment, without a service. Checks every change from now on."""
-    cloud = Cloud(aws=aws)
-    ec2, elb = aws.client("ec2"), aws.client("elbv2")
+    cloud = Cloud(aws=aws, **aws.set_up_once(_create_resources))
+    aws.after_change = cloud.check
+    # moto starts no tasks for services, so all desired tasks are reported as running.
+    aws.rewrite("ecs.DescribeServices", report_all_running)
+    return cloud
+
+
+def _create_resources(clients: Clients) -> dict[str, Any]:
+    """Returns the fields of `Cloud`."""
+    ec2, elb = clients("ec2"), clients("elbv2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
     zones = [f"{REGION}{letter}" for letter in "ab"]
@@ -100,43 +109,44 @@ def create_cloud(aws: Emulator) -> Cloud:
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{at}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
         for at, zone in enumerate(zones)
     ]
-    cloud.subnet = subnets[0]
-    cloud.group = ec2.create_security_group(GroupName="shop", Description="shop", VpcId=vpc)["GroupId"]
+    security_group = ec2.create_security_group(GroupName="shop", Description="shop", VpcId=vpc)["GroupId"]
     balancer = elb.create_load_balancer(Name="shop", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
-    cloud.primary, cloud.canary, cloud.other = (
+    primary, canary, other = (
         elb.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")[
             "TargetGroups"
         ][0]["TargetGroupArn"]
         for name in ("primary", "canary", "other")
     )
-    both = [
-        {"TargetGroupArn": cloud.primary, "Weight": 100},
-        {"TargetGroupArn": cloud.canary, "Weight": 0},
-    ]
+    both = [{"TargetGroupArn": primary, "Weight": 100}, {"TargetGroupArn": canary, "Weight": 0}]
     sticky = {"Enabled": True, "DurationSeconds": 60}
     split = {
         "Type": "forward",
         "ForwardConfig": {"TargetGroups": both, "TargetGroupStickinessConfig": sticky},
     }
-    for port in (80, 8080):
-        listener = elb.create_listener(
-            LoadBalancerArn=balancer, Protocol="HTTP", Port=port, DefaultActions=[split]
-        )["Listeners"][0]["ListenerArn"]
-        cloud.listeners.append(listener)
+    listeners = [
+        elb.create_listener(LoadBalancerArn=balancer, Protocol="HTTP", Port=port, DefaultActions=[split])[
+            "Listeners"
+        ][0]["ListenerArn"]
+        for port in (80, 8080)
+    ]
     for at, (path, actions) in enumerate(
-        {"/api/*": [split], "/other/*": [{"Type": "forward", "TargetGroupArn": cloud.other}]}.items()
+        {"/api/*": [split], "/other/*": [{"Type": "forward", "TargetGroupArn": other}]}.items()
     ):
         elb.create_rule(
-            ListenerArn=cloud.listeners[0],
+            ListenerArn=listeners[0],
             Priority=at + 1,
             Conditions=[{"Field": "path-pattern", "Values": [path]}],
             Actions=actions,
         )
-    aws.client("ecs").create_cluster(clusterName=CLUSTER)
-    aws.after_change = cloud.check
-    # moto starts no tasks for services, so all desired tasks are reported as running.
-    aws.rewrite("ecs.DescribeServices", report_all_running)
-    return cloud
+    clients("ecs").create_cluster(clusterName=CLUSTER)
+    return {
+        "primary": primary,
+        "canary": canary,
+        "other": other,
+        "subnet": subnets[0],
+        "group": security_group,
+        "listeners": listeners,
+    }
 
 
 def report_all_running(response: Any) -> None:
