@@ -5,6 +5,7 @@ Nothing here is specific to one service's resources. The SDK retries throttling 
 The SDK is imported at the first call, because it takes 20 MB of memory and most of a second.
 """
 
+import copy
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
@@ -19,6 +20,7 @@ from pipecd.platforms.aws_errors import meaning
 from pipecd.platforms.connections import shared_connection
 
 if TYPE_CHECKING:
+    from aiobotocore.hooks import AioHierarchicalEmitter
     from aiobotocore.session import AioSession
     from botocore.exceptions import ClientError
     from botocore.loaders import Loader
@@ -84,7 +86,9 @@ async def _open_client(service: str, provider: AwsProvider) -> AsyncIterator[Any
     from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
-    session = AioSession(profile=provider.profile)
+    session = AioSession(
+        profile=provider.profile, event_hooks=copy.copy(_sdk_hooks()), include_builtin_handlers=False
+    )
     session.register_component("data_loader", _service_models())
     if provider.credentials_file:
         session.set_config_variable("credentials_file", provider.credentials_file)
@@ -122,6 +126,17 @@ def _trace_requests(sdk: Any) -> None:
     sdk.meta.events.register("before-call", begin)
     sdk.meta.events.register("after-call", end)
     sdk.meta.events.register("after-call-error", end)
+
+
+@cache
+def _sdk_hooks() -> "AioHierarchicalEmitter":
+    """The SDK's own event handlers. Registering them takes most of the time of opening a client."""
+    from aiobotocore.hooks import AioHierarchicalEmitter
+    from aiobotocore.session import AioSession
+
+    hooks = AioHierarchicalEmitter()
+    AioSession(event_hooks=hooks)
+    return hooks
 
 
 @cache
