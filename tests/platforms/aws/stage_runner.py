@@ -104,6 +104,8 @@ class AwsRunner:
     waited: float = 0.0
     #: Every call takes at least this long (seconds of the stage's time).
     seconds_per_call: float = 0.0
+    #: A stage that waits is called again after at least this long (seconds of the stage's time).
+    min_wait: float = 0.0
 
     @property
     def commits(self) -> tuple[str, str]:
@@ -138,7 +140,8 @@ class AwsRunner:
                 self.shared.update(outcome.shared)
             if not isinstance(outcome, Again):
                 return outcome
-            self.waited += max(outcome.after, self.seconds_per_call)
+            after = max(outcome.after, self.min_wait) if outcome.after else 0.0
+            self.waited += max(after, self.seconds_per_call)
             if until():
                 return outcome
         assert calls < MAX_CALLS and not limit, f"{name} did not end: {outcome}"

@@ -335,6 +335,7 @@ async def test_a_version_that_stays_pending_fails_the_stage(
     second = runner.next_deployment(checkout("v2"))
     rules._published.add("2")
     rules._pending["2"] = 1000
+    second.min_wait = 16.0
     reason = failure_text(await second.run("LAMBDA_SYNC", limit=1000))
     assert "waited 26 minutes for version 2 to become active; it is Pending" in reason
     assert 1560 < second.waited < 1600
@@ -346,7 +347,7 @@ async def test_a_change_that_never_completes_fails_the_stage(
     await deploy(runner)
     rules._updating = 2000
     second = runner.next_deployment(checkout("v2"))
-    second.seconds_per_call = 20.0
+    second.min_wait = 60.0
     reason = failure_text(await second.run("LAMBDA_SYNC", limit=1000))
     assert "waited 26 minutes for Lambda to apply the last change; see the function's state" in reason
 

@@ -426,6 +426,7 @@ async def test_tasks_that_never_become_healthy_fail_and_keep_the_old_ones(
 
     aws.rewrite("ecs.DescribeTaskSets", unsteady)
     second = runner.next_deployment(checkout("v2"))
+    second.min_wait = 35.0
     assert "not healthy after 10 minutes" in failure_text(await second.run("ECS_SYNC"))
     assert 600 <= second.waited < 640
     assert cloud.running() == {"v1": "PRIMARY", "v2": "ACTIVE"}
@@ -440,7 +441,7 @@ async def test_a_service_that_never_becomes_stable_fails(aws: Emulator, runner: 
             service["events"] = [{"message": "unable to pull the image"}]
 
     aws.rewrite("ecs.DescribeServices", half_running)
-    runner.seconds_per_call = 20.0
+    runner.min_wait = 60.0
     reason = failure_text(await runner.run("ECS_SYNC"))
     assert "only 1 of 2 tasks are running after 10 minutes: unable to pull the image" in reason
 
@@ -683,6 +684,7 @@ async def test_task_sets_that_never_drain_fail_the_stage(
     await fill(cloud, rules, 4, managed=True)
     rules.drains = 10_000
     second = runner.next_deployment(checkout("v2"))
+    second.min_wait = 35.0
     assert "old task sets were not deleted within 10 minutes" in failure_text(await second.run("ECS_SYNC"))
     assert 600 <= second.waited < 640
 
