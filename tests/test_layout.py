@@ -75,6 +75,20 @@ def test_frames_of_other_threads_are_not_made_objects() -> None:
             assert not uses, f"{file}: use the text of faulthandler, as `pipecd.watchdog` does"
 
 
+def test_http_clients_are_given_their_certificates() -> None:
+    """httpx would read those of all authorities in the event loop, which stops it for 20 ms and more."""
+    for file in Path(pipecd.__file__).parent.rglob("*.py"):
+        if "httpx.AsyncClient(" not in (text := file.read_text()):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="AsyncClient"), keywords=keywords):
+                    names = {keyword.arg for keyword in keywords}
+                    assert "verify" in names, (
+                        f"{file}:{node.lineno}: give `verify`, see `pipecd.certificates`"
+                    )
+
+
 def test_json_is_decoded_by_one_function() -> None:
     """`json.loads` raises RecursionError, which few callers expect, for a document that is nested deeply."""
     root = Path(pipecd.__file__).parent

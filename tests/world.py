@@ -273,8 +273,7 @@ async def world(folder: Path, *, git_port: int = 0, **more: Any) -> AsyncIterato
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     async with AsyncExitStack() as stack:
         git = stack.enter_context(GitServer(folder / "git", port=git_port))
-        git.create(REPOSITORY)
-        clone = Clone(folder / "clone", git.url(REPOSITORY))
+        clone = Clone(folder / "clone", git.url(REPOSITORY), bare=git.create(REPOSITORY))
         await asyncio.to_thread(clone.commit_and_push, "Begin", {"README.md": "a repository\n"})
         plane_stack = await stack.enter_async_context(AsyncExitStack())
         plane = await plane_stack.enter_async_context(control_plane(folder / "plane", **more))

@@ -166,8 +166,7 @@ async def test_an_agent_a_key_and_an_admin_of_pipecd_work_after_an_import(
     result = await asyncio.to_thread(run, plane_folder, server, database)
     assert result.exit_code == 0, result.output
     with GitServer(tmp_path / "git") as git:
-        git.create(REPOSITORY)
-        clone = Clone(tmp_path / "clone", git.url(REPOSITORY))
+        clone = Clone(tmp_path / "clone", git.url(REPOSITORY), bare=git.create(REPOSITORY))
         stages = [{"name": "SCRIPT_RUN", "with": {"run": "echo hello"}}]
         spec = {"name": "shop", "trigger": {"onCommit": {"disabled": True}}, "pipeline": {"stages": stages}}
         document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "LambdaApp", "spec": spec}

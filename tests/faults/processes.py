@@ -100,8 +100,7 @@ async def start_processes(folder: Path, **spec: Any) -> AsyncIterator[Processes]
     """`spec` is added to the agent's configuration. Both processes inherit the environment."""
     async with AsyncExitStack() as exit_stack:
         git = exit_stack.enter_context(GitServer(folder / "git"))
-        git.create(REPOSITORY)
-        clone = Clone(folder / "clone", git.url(REPOSITORY))
+        clone = Clone(folder / "clone", git.url(REPOSITORY), bare=git.create(REPOSITORY))
         await asyncio.to_thread(clone.commit_and_push, "Begin", {"README.md": "a repository\n"})
         api, http = free_ports(2)
         console = RetryingConsole(f"http://127.0.0.1:{http}")

@@ -21,7 +21,7 @@ from pipecd.launcher.git_source import GitLocation, open_git_source
 from pipecd.launcher.options import Options
 from pipecd.quickstart.git_server import GitServer
 from tests.programs import run_program
-from tests.repo import Clone
+from tests.repo import served_clone
 
 PROGRAM = "from pipecd.__main__ import launcher; launcher()"
 CONFIG = json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": {}})
@@ -146,8 +146,7 @@ def test_the_version_command_prints_the_version() -> None:
 
 async def test_a_pushed_configuration_is_read_from_git(tmp_path: Path) -> None:
     with GitServer(tmp_path / "git") as git:
-        git.create("settings")
-        clone = Clone(tmp_path / "clone", git.url("settings"))
+        clone = served_clone(git, tmp_path, "settings")
         clone.commit_and_push("Begin", {"agents/home.yaml": CONFIG})
         location = GitLocation(url=git.url("settings"), branch="main", file="agents/home.yaml")
         async with open_git_source(location, tmp_path / "home") as source:

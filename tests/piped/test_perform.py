@@ -40,7 +40,7 @@ from pipecd.retry import Retry
 from pipecd.secrets import Redactor
 from tests.piped.recorder import Recorder
 from tests.ports import free_ports
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 from tests.world import agent_spec, pipeline
 
 SETTINGS = StageSettings()
@@ -145,11 +145,7 @@ def started(stage: Stage, at: float) -> Stage:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    remote = tmp_path / "remote.git"
-    remote.mkdir()
-    clone = Clone(tmp_path / "clone", str(remote))
-    clone.git("init", "--quiet", "--bare", "--initial-branch=main", str(remote), at=tmp_path)
-    return clone
+    return local_clone(tmp_path)
 
 
 async def test_a_remote_that_never_answers_counts_towards_the_stage_s_timeout(

@@ -34,7 +34,7 @@ from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.secrets import Redactor
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 
 NO_CREDENTIALS = Credentials()
 MAX_CALLS = 20
@@ -178,19 +178,14 @@ async def open_runner(
 
     `credentials` and `remotes` are those of the agent's configuration.
     """
-    remote = folder / "remote.git"
-    first = not remote.exists()
-    clone = Clone.__new__(Clone)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = not (folder / "clone").exists()
+    clone = local_clone(folder)
     if first:
-        remote.mkdir(parents=True)
-        clone = Clone(folder / "clone", str(remote))
-        clone.git("init", "--quiet", "--bare", "--initial-branch=main", str(remote), at=folder)
         clone.commit_and_push("Begin", {f"{path}/{name}": text for name, text in files.items()})
-    else:
-        clone.path, clone.remote, clone.branch = folder / "clone", str(remote), "main"
     user = User(name="piped", email="piped@example.com")
     async with Mirrors(folder / "agent", credentials, user, remotes=remotes) as mirrors:
-        repository = Repository(id="r", remote=str(remote), branch="main")
+        repository = Repository(id="r", remote=clone.remote, branch="main")
         yield StageRunner(
             sources=Sources(mirrors, {"r": repository}, Renderer(None, Redactor().add)),
             clone=clone,

@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import shutil
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from uuid import uuid4
 
 from pipecd import process
 from pipecd.bounded_body import read_bounded
+from pipecd.certificates import tls_context
 from pipecd.errors import ConfigError, Place, Refused, Temporary
 from pipecd.git.access import Access
 from pipecd.git.command import error_from_output
@@ -184,8 +184,7 @@ class LfsFiles:
 
         unique = list({pointer.oid: pointer for pointer in pointers}.values())
         endpoint = await self._endpoint(remote, url, env, place)
-        certificates = env.get("GIT_SSL_CAINFO")
-        verify = ssl.create_default_context(cafile=certificates) if certificates else True
+        verify = await tls_context(env.get("GIT_SSL_CAINFO", ""))
         limit = asyncio.Semaphore(CONCURRENCY)
         async with httpx.AsyncClient(timeout=READ_TIMEOUT, verify=verify, follow_redirects=True) as client:
             try:

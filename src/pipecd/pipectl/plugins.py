@@ -19,6 +19,7 @@ from urllib.parse import urljoin
 import click
 import httpx
 
+from pipecd.certificates import tls_context
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.json_input import decode_json
@@ -80,7 +81,9 @@ def _parse_files(values: tuple[str, ...]) -> Mapping[tuple[str, str], Path]:
 
 
 async def _push(registry: "Registry", programs: Mapping[tuple[str, str], Path], tag: str) -> str:
-    async with httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as http:
+    async with httpx.AsyncClient(
+        timeout=_TIMEOUT, follow_redirects=False, verify=await tls_context()
+    ) as http:
         manifests = []
         for (system, architecture), path in sorted(programs.items()):
             descriptor = await _push_program(registry, http, path)

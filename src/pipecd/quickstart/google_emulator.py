@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 
+from pipecd.certificates import tls_context
 from pipecd.errors import ConfigError, Temporary
 from pipecd.quickstart.cloud_run import SERVING, CloudRun, serve
 
@@ -68,7 +69,7 @@ def account(port: int) -> str:
 async def edit_by_hand(port: int) -> None:
     """Changes a variable of the service `EDITED`, as a person would. Raises Temporary if it has none."""
     url = f"http://127.0.0.1:{port}/apis/{SERVING}/namespaces/{PROJECT}/services/{EDITED}"
-    async with httpx.AsyncClient(headers=_TOKEN, timeout=10.0) as http:
+    async with httpx.AsyncClient(headers=_TOKEN, timeout=10.0, verify=await tls_context()) as http:
         try:
             response = await http.get(url)
             live = response.json()

@@ -4,6 +4,7 @@ The variables are those of the OTLP exporter in OpenTelemetry's specification. A
 that requests of agents can be forwarded.
 """
 
+import asyncio
 import gzip
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -151,7 +152,8 @@ async def _by_http(collector: Collector) -> AsyncIterator[Send]:
     headers = {"content-type": "application/x-protobuf", **collector.headers}
     if collector.compress:
         headers["content-encoding"] = "gzip"
-    verify = ssl.create_default_context(cafile=_certificate_file(collector))
+    file = _certificate_file(collector)
+    verify = await asyncio.to_thread(ssl.create_default_context, cafile=file)
     async with httpx.AsyncClient(timeout=collector.timeout, verify=verify) as client:
 
         async def send(data: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipecd import tracing
 from pipecd.bounded_body import read_bounded
 from pipecd.bounded_dict import BoundedDict
+from pipecd.certificates import tls_context
 from pipecd.config.piped import decode_base64
 from pipecd.errors import NotFound, Refused, Temporary
 from pipecd.google_credentials import GoogleCredentials
@@ -68,7 +69,7 @@ async def open_client(
         provider.credentials_file,
         decode_base64(data, "credentialsData") if data else "",
     )
-    async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
+    async with httpx.AsyncClient(timeout=_TIMEOUT, verify=await tls_context()) as http:
         yield CloudRunClient(http, provider, credentials, max_listed=max_listed)
 
 

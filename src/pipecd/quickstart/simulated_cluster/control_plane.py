@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ class Cluster:
     @property
     def ca_file(self) -> Path:
         return self.directory / "ca.crt"
+
+    @cached_property
+    def _tls_context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file))
 
     @property
     def kubeconfig(self) -> Path:
@@ -106,8 +111,7 @@ class Cluster:
         """The same, but the answer can be read as it comes."""
         headers = {"Authorization": f"Bearer {self.tokens['admin']}", "Content-Type": content_type}
         request = Request(self.url + path, data=data, method=method, headers=headers)
-        context = ssl.create_default_context(cafile=str(self.ca_file))
-        response: HTTPResponse = urlopen(request, context=context, timeout=timeout)
+        response: HTTPResponse = urlopen(request, context=self._tls_context, timeout=timeout)
         return response
 
 
