@@ -11,7 +11,7 @@ JOBS ?= 6
 IN_MEMORY = $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8e6' | grep -q . && \
 	awk '/^MemAvailable:/ && $$2 > 12e6 {found = 1} END {exit !found}' /proc/meminfo && \
 	program=$$(mktemp /dev/shm/pipecd-XXXXXX) && { \
-	cp /bin/sh "$$program" && "$$program" -c 'echo TMPDIR=/dev/shm' 2>/dev/null; rm -f "$$program"; })
+	cp /bin/sh "$$program" && chmod 700 "$$program" && "$$program" -c 'echo TMPDIR=/dev/shm' 2>/dev/null; rm -f "$$program"; })
 # One queue for all workers, in the order of tests/conftest.py: the longest tests first.
 PYTEST = $(IN_MEMORY) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 --durations 25
 # Without this, each worker would compile all tests and what they import in a new clone: a minute of CPU time.
