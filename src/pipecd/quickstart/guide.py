@@ -1,5 +1,6 @@
 """The guide on the console's first page in a quickstart: what to try, as Git commands."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ def _steps(state: State, ports: Ports) -> list[dict[str, Any]]:
 
 
 def _terraform(state: State) -> list[dict[str, Any]]:
+    page = shlex.quote(str(state.folder / "deployed/website/index.html"))
     return [
         {
             "title": "Change the website: approve the plan in the console, then see the deployed page",
@@ -52,7 +54,8 @@ def _terraform(state: State) -> list[dict[str, Any]]:
                 "echo 'headline = \"Deployed by me\"' > website/terraform.tfvars",
                 "git commit -am 'A new headline'",
                 "git push",
-                f"cat {state.folder}/deployed/website/index.html",
+                # Copied with the others, it waits for the approval.
+                f"until grep -s 'Deployed by me' {page}; do sleep 1; done",
             ],
         },
         {
