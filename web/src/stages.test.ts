@@ -21,6 +21,18 @@ test("the latest share and replicas of each variant are shown", () => {
   ]);
 });
 
+test("a variant that no stage gives traffic and replicas is left out", () => {
+  const shares = (canary: string) => ({ "canary-percentage": canary, "baseline-percentage": "0" });
+  const stages = [
+    stage(0, "K8S_TRAFFIC_ROUTING", S.STAGE_SUCCESS, { "primary-percentage": "80", ...shares("20") }),
+    stage(1, "K8S_TRAFFIC_ROUTING", S.STAGE_RUNNING, { "primary-percentage": "100", ...shares("0") }),
+  ];
+  expect(variantFigures(stages).map(({ name, share }) => [name, share])).toEqual([
+    ["primary", 100],
+    ["canary", 0],
+  ]);
+});
+
 test.each([
   ["10", [["previous", 90], ["promote", 10]]],
   ["100", [["previous", 0], ["promote", 100]]],

@@ -119,6 +119,7 @@ export interface VariantFigure {
 }
 
 const VARIANTS = ["primary", "canary", "baseline", "promote"];
+const OPTIONAL_VARIANTS = ["canary", "baseline"];
 
 /** The latest figures that the started stages reported, by variant. */
 export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[] {
@@ -130,6 +131,9 @@ export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[
     const value = Number(text);
     return text && Number.isFinite(value) ? value : null;
   };
+  // Each stage that moves traffic reports all variants, also those that the pipeline does not use.
+  const hadTraffic = (name: string): boolean =>
+    !OPTIONAL_VARIANTS.includes(name) || started.some(({ metadata }) => Number(metadata[`${name}-percentage`]) > 0);
   const figures = VARIANTS.map((name): VariantFigure => {
     const share = latest(`${name}-percentage`);
     return {
@@ -139,7 +143,7 @@ export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[
       replicas: latest(`${name}-replicas`),
       ready: latest(`${name}-ready-replicas`),
     };
-  }).filter(({ hasShare, replicas }) => hasShare || replicas !== null);
+  }).filter(({ name, hasShare, replicas }) => replicas !== null || (hasShare && hadTraffic(name)));
   const [only] = figures;
   if (figures.length !== 1 || only?.name !== "promote" || !only.hasShare) return figures;
   // Only its own share is reported; the versions before have the rest.
