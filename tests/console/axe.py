@@ -1,7 +1,5 @@
-"""What axe-core finds on a page: too little contrast, controls without a name, wrong roles. And what Chromium
-tells a screen reader about tables, which axe-core does not check."""
+"""What axe-core finds on a page: too little contrast, controls without a name, wrong roles."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,30 +36,3 @@ async def expect_no_findings(
         return True
 
     await eventually(nothing_is_found)
-
-
-#: By the role that they should have: how many elements of tables there are that are not hidden.
-_ELEMENTS_OF_TABLES = """() => Object.fromEntries(Object.entries({
-  table: "table", row: "tr", cell: "td",
-  columnheader: "th:not([scope=row])", rowheader: "th[scope=row]",
-}).map(([role, selector]) =>
-  [role, [...document.querySelectorAll(selector)].filter((found) => found.checkVisibility()).length]))"""
-
-
-async def expect_tables_exposed(page: Page) -> None:
-    """All rows, headers and cells are in Chromium's accessibility tree, whatever CSS does with them."""
-    session = await page.context.new_cdp_session(page)
-    try:
-
-        async def all_are_exposed() -> bool:
-            """Retried, since a list may change between the two calls."""
-            expected = await page.evaluate(_ELEMENTS_OF_TABLES)
-            nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
-            roles = Counter(node["role"]["value"] for node in nodes if not node["ignored"])
-            exposed = {role: roles[role] for role in expected}
-            assert exposed == expected, f"{page.url}: {exposed} of {expected}"
-            return True
-
-        await eventually(all_are_exposed)
-    finally:
-        await session.detach()
