@@ -70,7 +70,7 @@ async def test_live_state_is_a_tree_that_follows_changes(
     details = page.get_by_role("dialog")
     await details.get_by_role("button", name="Function hello").click()
     await expect(details).to_contain_text("Alias Service")
-    await expect(details.get_by_role("alert")).to_contain_text("agent")
+    await expect(details.get_by_role("alert")).to_contain_text("Piped home is not connected")
     await details.get_by_role("button", name="Close").click()
     # The agent is not online, so its details of the resources are missing.
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error]

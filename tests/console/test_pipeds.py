@@ -175,7 +175,7 @@ async def test_receivers_of_notifications_show_their_last_results(user: BrowserU
     await expect(items.nth(2)).to_contain_text("Not used yet")
     await expect_no_findings(page)
     await items.nth(2).get_by_role("button", name="Send test message to audit").click()
-    await expect(items.nth(2).get_by_role("status")).to_contain_text("The agent is not connected")
+    await expect(items.nth(2).get_by_role("status")).to_contain_text("The piped is not connected")
     # The browser reports the refused call.
     (error,) = user.errors
     assert "TestReceiver" in error
