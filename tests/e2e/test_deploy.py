@@ -105,7 +105,8 @@ async def test_cancel_ends_the_running_stage_and_names_the_user(tmp_path: Path) 
 
         async def running_id() -> str:
             deployments = await w.deployments(app)
-            started = deployments and "started" in await w.log(deployments[0].id, "stage-0")
+            log = await w.log(deployments[0].id, "stage-0") if deployments else ""
+            started = "started" in log.split("\n")
             return deployments[0].id if started else ""
 
         deployment_id = await eventually(running_id)
@@ -129,7 +130,8 @@ async def test_shutdown_reports_no_failure_and_the_next_agent_continues(tmp_path
 
             async def running_id() -> str:
                 deployments = await w.deployments(app)
-                started = deployments and "started" in await w.log(deployments[0].id, "stage-0")
+                # What it prints: the log also shows the script.
+                started = deployments and "started 1" in await w.log(deployments[0].id, "stage-0")
                 return deployments[0].id if started else ""
 
             deployment_id = await eventually(running_id)
