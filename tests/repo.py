@@ -74,17 +74,22 @@ class Clone:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def push(self) -> None:
-        """Of HEAD. With `bare`, as by `git push --force`."""
-        target = f"refs/heads/{self.branch}"
+    def push(self, commit: str = "") -> None:
+        """Of HEAD, which may be given. Raises AssertionError if it does not contain the branch's commit."""
+        commit, target = commit or self.git("rev-parse", "HEAD"), f"refs/heads/{self.branch}"
         if self.bare is None:
-            self.git("push", "--quiet", "origin", f"HEAD:{target}")
-        else:
-            self.git(f"--git-dir={self.bare}", "update-ref", target, self.git("rev-parse", "HEAD"))
+            self.git("push", "--quiet", "origin", f"{commit}:{target}")
+            return
+        bare = f"--git-dir={self.bare}"
+        before = self.git(bare, "for-each-ref", "--format=%(objectname)", target)
+        if before:
+            self.git("merge-base", "--is-ancestor", before, commit)
+        # Refused if another push has changed the branch meanwhile.
+        self.git(bare, "update-ref", target, commit, before or "0" * 40)
 
     def commit_and_push(self, message: str, files: Mapping[str, str | None] | None = None) -> str:
         commit = self.commit(message, files)
-        self.push()
+        self.push(commit)
         return commit
 
 
