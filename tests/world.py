@@ -201,6 +201,21 @@ class ConsoleUser:
             return ""
         return "\n".join(block.log for block in response.blocks)
 
+    async def wait_for_line(self, application_id: str, stage_id: str, line: str, commit: str = "") -> str:
+        """Wait until a stage of the deployment of `commit`, or of the first deployment, has printed `line`.
+
+        Returns the deployment's id. The log also shows scripts, so that a part of a line says little.
+        """
+
+        async def deployment_id() -> str:
+            for deployment in await self.deployments(application_id):
+                if not commit or deployment.trigger.commit.hash == commit:
+                    log = await self.log(deployment.id, stage_id)
+                    return deployment.id if line in log.split("\n") else ""
+            return ""
+
+        return await eventually(deployment_id)
+
     async def wait_for_log(self, deployment_id: str, stage_id: str, text: str, count: int = 1) -> str:
         """Wait until the stage's log contains `text`; a stage may end shortly before its log is stored."""
 

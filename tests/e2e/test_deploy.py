@@ -103,13 +103,7 @@ async def test_cancel_ends_the_running_stage_and_names_the_user(tmp_path: Path) 
             "shop", {"app.pipecd.yaml": pipeline("echo started; sleep 600", "true")}
         )
 
-        async def running_id() -> str:
-            deployments = await w.deployments(app)
-            log = await w.log(deployments[0].id, "stage-0") if deployments else ""
-            started = "started" in log.split("\n")
-            return deployments[0].id if started else ""
-
-        deployment_id = await eventually(running_id)
+        deployment_id = await w.wait_for_line(app, "stage-0", "started")
         await w.console.call("CancelDeployment", deployment_id=deployment_id, force_no_rollback=True)
         ended = await w.wait_for_deployment(app)
         assert ended.status == DeploymentStatus.DEPLOYMENT_CANCELLED
@@ -128,13 +122,7 @@ async def test_shutdown_reports_no_failure_and_the_next_agent_continues(tmp_path
         async with w.agent():
             app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(script, second)})
 
-            async def running_id() -> str:
-                deployments = await w.deployments(app)
-                # What it prints: the log also shows the script.
-                started = deployments and "started 1" in await w.log(deployments[0].id, "stage-0")
-                return deployments[0].id if started else ""
-
-            deployment_id = await eventually(running_id)
+            deployment_id = await w.wait_for_line(app, "stage-0", "started 1")
         assert (await w.deployment(deployment_id)).status == DeploymentStatus.DEPLOYMENT_RUNNING
         gate.touch()
         async with w.agent():

@@ -73,12 +73,7 @@ async def test_cancel_may_request_a_rollback_that_is_not_automatic(tmp_path: Pat
         stages = [script("true", f"echo first >> {rolled_back}"), script("echo started; sleep 600")]
         commit = await w.push("Hang", {"shop/app.pipecd.yaml": pipeline(*stages)})
 
-        async def running_id() -> str:
-            deployments = [item for item in await w.deployments(app) if item.trigger.commit.hash == commit]
-            started = deployments and "started" in await w.log(deployments[0].id, "stage-1")
-            return deployments[0].id if started else ""
-
-        deployment_id = await eventually(running_id)
+        deployment_id = await w.wait_for_line(app, "stage-1", "started", commit)
         await w.console.call("CancelDeployment", deployment_id=deployment_id, force_rollback=True)
         ended = await w.wait_until_final(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_CANCELLED
