@@ -23,7 +23,7 @@ from pipecd import piped
 from pipecd.client import Transport
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped as config
-from pipecd.model.status import DeploymentStatus
+from pipecd.model.status import DeploymentStatus, SyncStatus
 from pipecd.piped.options import Options
 from pipecd.piped.settings import ConnectSettings, Settings
 from pipecd.quickstart.git_server import GitServer
@@ -191,6 +191,20 @@ class ConsoleUser:
         """The application's sync state, as the console shows it."""
         response = await self.console.call("GetApplication", application_id=application_id)
         return response.application.sync_state
+
+    async def wait_for_sync_status(self, application_id: str, expected: SyncStatus, text: str = "") -> Any:
+        """Wait until the application's sync state has the status and contains `text`. Returns the state.
+
+        The state is reported after the deployment has ended.
+        """
+
+        async def state_as_expected() -> Any:
+            state = await self.sync_state(application_id)
+            assert SyncStatus(state.status) is expected, state
+            assert text in f"{state.short_reason}\n{state.reason}", state
+            return state
+
+        return await eventually(state_as_expected)
 
     async def log(self, deployment_id: str, stage_id: str) -> str:
         """The stage's log; empty while the deployment is not planned yet."""

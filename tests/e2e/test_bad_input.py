@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
+from pipecd.model.status import SyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.eventually import eventually
 from tests.world import pipeline, world
@@ -50,23 +50,13 @@ async def test_each_error_is_reported_and_a_valid_file_clears_it(tmp_path: Path)
         await w.wait_for_deployment(other)
         for name, (text, expected) in INVALID_FILES.items():
             commit = await w.push(name, {"shop/app.pipecd.yaml": text, "other/value": name})
-
-            async def reported(name: str = name, expected: str = expected) -> bool:
-                state = await w.sync_state(shop)
-                assert state.status == ApplicationSyncStatus.INVALID_CONFIG, name
-                assert expected in state.reason, f"{name}: {state.reason}"
-                return True
-
-            await eventually(reported)
+            await w.wait_for_sync_status(shop, SyncStatus.INVALID_CONFIG, expected)
             assert (
                 await w.wait_for_deployment(other, commit)
             ).status == DeploymentStatus.DEPLOYMENT_SUCCESS, name
         await w.push("Fix", {"shop/app.pipecd.yaml": valid})
 
-        async def synced() -> bool:
-            return bool((await w.sync_state(shop)).status == ApplicationSyncStatus.SYNCED)
-
-        await eventually(synced)
+        await w.wait_for_sync_status(shop, SyncStatus.SYNCED)
         assert len(await w.deployments(shop)) == 1
 
 
@@ -80,20 +70,17 @@ async def test_error_is_reported_again_after_the_running_deployment_ends(tmp_pat
         async def stage_started() -> bool:
             return any(stage.status for item in await w.deployments(app) for stage in item.stages)
 
-        async def reported() -> bool:
-            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.INVALID_CONFIG)
-
         async def worker_ended() -> bool:
             return not any(task.get_name().startswith("worker ") for task in asyncio.all_tasks())
 
         await eventually(stage_started)
         await w.push("Break", {"shop/app.pipecd.yaml": HEAD + "  timeout: soon\n"})
-        await eventually(reported)
+        await w.wait_for_sync_status(app, SyncStatus.INVALID_CONFIG)
         gate.touch()
         assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
         # By then the worker has reported the application as synced.
         await eventually(worker_ended)
-        await eventually(reported)
+        await w.wait_for_sync_status(app, SyncStatus.INVALID_CONFIG)
 
 
 async def test_sync_of_an_invalid_application_fails_with_the_reason(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
+from pipecd.model.status import SyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.eventually import eventually
@@ -33,11 +33,7 @@ async def test_push_is_deployed_and_its_log_is_readable(tmp_path: Path) -> None:
         assert second.running_commit_hash == first.trigger.commit.hash
         assert len(await w.deployments(app)) == 2
 
-        async def synced() -> bool:
-            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
-
-        # The application's state is reported after the deployment has ended.
-        await eventually(synced)
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED)
 
 
 async def test_commit_without_changes_to_the_application_deploys_nothing(tmp_path: Path) -> None:
@@ -63,23 +59,14 @@ async def test_invalid_file_is_reported_with_its_location_and_does_not_block_oth
         invalid = valid.replace("SCRIPT_RUN", "SCRIPT_RAN")
         commit = await w.push("Break", {"shop/app.pipecd.yaml": invalid, "other/value": "1"})
         assert (await w.wait_for_deployment(other, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
-
-        async def reported_reason() -> str:
-            state = await w.sync_state(shop)
-            assert state.status == ApplicationSyncStatus.INVALID_CONFIG
-            return str(state.reason)
-
-        reason = await eventually(reported_reason)
+        reason = (await w.wait_for_sync_status(shop, SyncStatus.INVALID_CONFIG)).reason
         line = invalid.splitlines().index("    - name: SCRIPT_RAN") + 1
         assert reason.startswith(f"shop/app.pipecd.yaml:{line}: spec.pipeline.stages[0].name")
         assert "SCRIPT_RUN" in reason
 
         await w.push("Fix", {"shop/app.pipecd.yaml": valid})
 
-        async def synced() -> bool:
-            return bool((await w.sync_state(shop)).status == ApplicationSyncStatus.SYNCED)
-
-        await eventually(synced)
+        await w.wait_for_sync_status(shop, SyncStatus.SYNCED)
         assert len(await w.deployments(shop)) == 1
         commit = await w.push("Continue", {"shop/value": "2"})
         assert (await w.wait_for_deployment(shop, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS

@@ -4,7 +4,6 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,26 +33,16 @@ def tamper(state: Path, value: str) -> None:
     new_state.replace(state)
 
 
-async def wait_for_status(w: World, app: str, expected: SyncStatus, text: str = "") -> Any:
-    async def check() -> Any:
-        state = await w.sync_state(app)
-        assert SyncStatus(state.status) is expected, (SyncStatus(state.status), state.reason)
-        assert text in state.short_reason, state.short_reason
-        return state
-
-    return await eventually(check)
-
-
 async def test_terraform_drift_is_detected_and_corrected_by_a_sync(tmp_path: Path) -> None:
     state = tmp_path / "state"
     files = {"app.pipecd.yaml": app_file(), "main.tf": configuration(state, data("door", "open"))}
     async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
         await w.wait_for_deployment(app)
-        await wait_for_status(w, app, SyncStatus.SYNCED, "The live state matches Git")
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED, "The live state matches Git")
 
         tamper(state, "shut")
-        reported = await wait_for_status(w, app, SyncStatus.OUT_OF_SYNC)
+        reported = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
         assert reported.short_reason == "Differs from Git: 0 to add, 1 to change, 0 to destroy"
         assert "terraform_data.door" in reported.reason
         assert '"shut" -> "open"' in reported.reason
@@ -65,7 +54,7 @@ async def test_terraform_drift_is_detected_and_corrected_by_a_sync(tmp_path: Pat
         await eventually(lambda: _has_deployments(w, app, 2))
         await w.wait_for_deployment(app)
         assert values(state) == {"door": "open"}
-        await wait_for_status(w, app, SyncStatus.SYNCED, "The live state matches Git")
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED, "The live state matches Git")
 
 
 async def test_commit_that_is_not_deployed_automatically_is_drift(tmp_path: Path) -> None:
@@ -74,7 +63,7 @@ async def test_commit_that_is_not_deployed_automatically_is_drift(tmp_path: Path
     files = {"app.pipecd.yaml": file, "main.tf": configuration(state, data("door", "open"))}
     async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
-        reported = await wait_for_status(w, app, SyncStatus.OUT_OF_SYNC)
+        reported = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
         assert "1 to add" in reported.short_reason
         assert not await w.deployments(app)
 
@@ -105,7 +94,7 @@ async def test_ignored_fields_are_not_drift(tmp_path: Path) -> None:
         app = await w.add_application("shop", files)
         await w.wait_for_deployment(app)
         tamper(state, "shut")
-        reported = await wait_for_status(w, app, SyncStatus.OUT_OF_SYNC)
+        reported = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
         assert reported.short_reason.endswith("1 to change, 0 to destroy (1 more only in ignored fields)")
 
 
@@ -129,13 +118,13 @@ async def test_drift_result_from_before_a_deployment_is_discarded(
 
         await eventually(lambda: check_count_is(1))
         await w.console.call("SyncApplication", application_id=app)
-        await wait_for_status(w, app, SyncStatus.SYNCED, "The last deployment succeeded")
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED, "The last deployment succeeded")
         checks[0].set()
         # Checks of an application do not overlap: the first one has completed.
         await eventually(lambda: check_count_is(2))
         assert (await w.sync_state(app)).short_reason == "The last deployment succeeded"
         checks[1].set()
-        await wait_for_status(w, app, SyncStatus.OUT_OF_SYNC, "old state")
+        await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC, "old state")
 
 
 async def test_failed_comparison_reports_the_reason(tmp_path: Path) -> None:
@@ -143,7 +132,7 @@ async def test_failed_comparison_reports_the_reason(tmp_path: Path) -> None:
     files = {"app.pipecd.yaml": app_file(), "main.tf": configuration(state, 'resource "nonsense" {}\n')}
     async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
-        reported = await wait_for_status(w, app, SyncStatus.UNKNOWN, "could not be compared")
+        reported = await w.wait_for_sync_status(app, SyncStatus.UNKNOWN, "could not be compared")
         assert "nonsense" in reported.reason or "main.tf" in reported.reason
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 
 from pipecd.admin_port import http_get
+from pipecd.model.status import SyncStatus
 from pipecd.piped.settings import PollingSettings
 from pipecd.quickstart.git_server import GitServer
-from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.controlplane.server_fixture import control_plane
 from tests.eventually import eventually
@@ -41,10 +41,7 @@ async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
         first = await w.wait_for_deployment(app)
 
-        async def synced() -> bool:
-            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
-
-        await eventually(synced)
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED)
         with structlog.testing.capture_logs() as logs:
             await asyncio.to_thread(w.git.stop)
 
@@ -65,7 +62,7 @@ async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path
             await eventually(checks_failed)
         command = (await w.console.call("GetCommand", command_id=response.command_id)).command
         assert command.status == 0, "the outage ended the command"
-        assert (await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED, "a wrong status was reported"
+        assert (await w.sync_state(app)).status == SyncStatus.SYNCED, "a wrong status was reported"
         with GitServer(tmp_path / "git", port=port):
 
             async def handled() -> Any:
@@ -113,18 +110,10 @@ async def test_rejected_git_credentials_are_reported_on_applications_until_fixed
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
         await w.wait_for_deployment(app)
         w.git.users = {"other": "user"}
-
-        async def reported_reason() -> str:
-            state = await w.sync_state(app)
-            return str(state.reason) if state.status == ApplicationSyncStatus.INVALID_CONFIG else ""
-
-        assert "credentials were refused" in await eventually(reported_reason)
+        await w.wait_for_sync_status(app, SyncStatus.INVALID_CONFIG, "credentials were refused")
         w.git.users = None
 
-        async def synced() -> bool:
-            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
-
-        await eventually(synced)
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED)
 
 
 async def health(admin_port: int) -> int:

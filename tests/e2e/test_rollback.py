@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipecd.model.approval import DECISIONS
-from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
+from pipecd.model.status import SyncStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.controlplane.server_fixture import CallFailed
@@ -48,11 +48,7 @@ async def test_failure_rolls_back_the_stages_that_ran_and_names_the_failed_stage
         assert stage_statuses["ScriptRunRollback"] == StageStatus.STAGE_SUCCESS
         assert rolled_back.read_text() == "first\n"
 
-        async def out_of_sync() -> bool:
-            # Reported after the deployment has ended.
-            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.OUT_OF_SYNC)
-
-        await eventually(out_of_sync)
+        await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
 
 
 async def test_failure_without_rollback_fails_the_deployment(tmp_path: Path) -> None:

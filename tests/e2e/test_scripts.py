@@ -36,5 +36,4 @@ async def test_applications_that_scripts_deploy_need_no_files_of_their_platform(
             deployment = await w.wait_for_deployment(app, commit)
             assert deployment.status == DeploymentStatus.SUCCESS.value, deployment.status_reason
             assert [stage.name for stage in deployment.stages] == expected[name]
-            state = await w.sync_state(app)
-            assert state.status == SyncStatus.SYNCED, state
+            await w.wait_for_sync_status(app, SyncStatus.SYNCED)

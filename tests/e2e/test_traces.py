@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipecd import tracing
-from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
+from pipecd.model.status import SyncStatus
 from pipecd.schema.model.deployment_pb2 import Deployment
 from tests.eventually import eventually
 from tests.trace_collector import Span, http_collector, read_spans
@@ -33,10 +33,6 @@ async def test_a_click_and_a_push_are_one_trace_each_to_the_last_stage(tmp_path:
                 found = [each for each in await w.deployments(app) if each.trigger.commander]
                 return found[0] if found else None
 
-            async def out_of_sync() -> bool:
-                # Reported after the spans of the deployment are recorded.
-                return bool((await w.sync_state(app)).status == ApplicationSyncStatus.OUT_OF_SYNC)
-
             app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("echo hello")})
             pushed = await w.wait_for_deployment(app)
             await w.console.call("SyncApplication", application_id=app)
@@ -46,7 +42,8 @@ async def test_a_click_and_a_push_are_one_trace_each_to_the_last_stage(tmp_path:
             await w.wait_until_final(clicked.id)
             commit = await w.push("Break", {"shop/app.pipecd.yaml": pipeline("exit 3")})
             failed = await w.wait_for_deployment(app, commit)
-            await eventually(out_of_sync)
+            # Reported after the spans of the deployment are recorded.
+            await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
         requests = [request.body for request in collector.requests]
     spans = read_spans(requests)
 

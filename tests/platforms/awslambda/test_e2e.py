@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from pipecd.model.status import SyncStatus
 from pipecd.piped.settings import DriftSettings, LiveStateSettings
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import LAMBDA
@@ -102,13 +103,9 @@ async def test_live_state_and_manual_changes_are_shown(aws: Emulator, role: str,
 
             await eventually(live_state_changed)
 
-        async def drift_reason() -> str:
-            state = await w.sync_state(app)
-            assert state.short_reason == "Differs from Git: 1 changed"
-            return str(state.reason)
-
-        reason = await eventually(drift_reason)
-        assert "-Timeout: 77\n+Timeout: 5" in reason
+        state = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
+        assert state.short_reason == "Differs from Git: 1 changed"
+        assert "-Timeout: 77\n+Timeout: 5" in state.reason
 
 
 async def test_a_change_that_aws_refuses_is_named_in_the_plan_and_changes_nothing(

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,18 +11,9 @@ from pipecd.schema.model.kind_pb2 import ECS
 from tests.eventually import eventually
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.ecs.cloud import CLUSTER, SERVICE, Cloud, files
-from tests.world import SETTINGS, World, world
+from tests.world import SETTINGS, world
 
 PROVIDERS = [{"name": "ecs", "type": "ECS", "config": {"region": REGION}}]
-
-
-async def wait_for_sync_status(w: World, app: str, expected: SyncStatus) -> Any:
-    async def current_state() -> Any:
-        state = await w.sync_state(app)
-        assert SyncStatus(state.status) is expected, state
-        return state
-
-    return await eventually(current_state)
 
 
 async def test_a_drift_result_is_reused_until_the_live_state_changes(
@@ -43,7 +33,7 @@ async def test_a_drift_result_is_reused_until_the_live_state_changes(
         await w.push("Begin", {f"shop/{file}": text for file, text in files(cloud, "v1").items()})
         app = await w.register("shop", kind=ECS, provider="ecs")
         await w.wait_for_deployment(app)
-        await wait_for_sync_status(w, app, SyncStatus.SYNCED)
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED)
 
         async def idle() -> bool:
             """No further comparison during ten more live-state checks."""
@@ -58,7 +48,7 @@ async def test_a_drift_result_is_reused_until_the_live_state_changes(
         assert await eventually(idle, 300)
 
         aws.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=5)
-        state = await wait_for_sync_status(w, app, SyncStatus.OUT_OF_SYNC)
+        state = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
         assert "+desiredCount: 2" in state.reason
 
         # A commit that changes only the desired state is compared although the live state is unchanged.
@@ -66,4 +56,4 @@ async def test_a_drift_result_is_reused_until_the_live_state_changes(
             cloud, "v1", service={"desiredCount": 5}, trigger={"onCommit": {"disabled": True}}
         )
         await w.push("As it runs", {f"shop/{file}": text for file, text in commit_files.items()})
-        await wait_for_sync_status(w, app, SyncStatus.SYNCED)
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED)

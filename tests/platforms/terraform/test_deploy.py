@@ -40,7 +40,7 @@ async def test_the_plan_survives_the_agent_and_is_applied_after_approval(tmp_pat
             app = await w.add_application("shop", files(tmp_path, data("a", "plain-secret"), *stages))
             deployment = await wait_until_running(w, app, "stage-1")
             assert values(tmp_path / "state") == {}
-            assert "will be created" in await w.log(deployment.id, "stage-0")
+            await w.wait_for_log(deployment.id, "stage-0", "will be created")
             assert deployment.stages[0].status_reason == "1 to add, 0 to change, 0 to destroy"
         stored = list((tmp_path / "plane").rglob("terraform-plan.*"))
         assert stored
@@ -50,7 +50,8 @@ async def test_the_plan_survives_the_agent_and_is_applied_after_approval(tmp_pat
             await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id="stage-1")
             ended = await w.wait_until_final(deployment.id)
             assert ended.status == Status.DEPLOYMENT_SUCCESS, ended.status_reason
-            assert "terraform plan" not in await w.log(deployment.id, "stage-2")
+            log = await w.wait_for_log(deployment.id, "stage-2", "Apply complete!")
+            assert "terraform plan" not in log
             assert values(tmp_path / "state") == {"a": "plain-secret"}
             assert ended.stages[2].status_reason == "Applied: 1 added, 0 changed, 0 destroyed"
 
