@@ -2,7 +2,7 @@
 
 Times are measured in the page: from the begin of the navigation, or from the input, until the frame in which
 the result is there. Control plane, browser and benchmark share the machine: with other work on it, only the
-CPU time, the calls, the bytes and the layout shift can be compared. BENCH_RUNS is the number of runs (5).
+CPU time, the calls, the bytes and the layout shift can be compared. BENCH_RUNS is the number of runs (20).
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from pipecd.client import PipedToken
 from tests.console.browser import launch_browser
 from tests.controlplane.server_fixture import Console, ControlPlane, control_plane
 
-RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+RUNS = int(os.environ.get("BENCH_RUNS", "20"))
 #: What web.dev calls good: first contentful paint, all content, and answer to an input (ms); layout shift.
 FIRST_PAINT, CONTENT, INPUT, SHIFT = 1_800.0, 2_500.0, 200.0, 0.1
 #: Of JavaScript for the first page, gzipped (kB).

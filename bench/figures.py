@@ -11,11 +11,11 @@ def describe_machine() -> str:
 
 
 def percentile_95(values: Sequence[float]) -> float:
-    return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
+    return _percentile(values, 95)
 
 
 def percentile_99(values: Sequence[float]) -> float:
-    return statistics.quantiles(values, n=100)[-1] if len(values) > 1 else values[0]
+    return _percentile(values, 99)
 
 
 def report(name: str, values: Sequence[float], unit: str, *, target: float | None = None) -> None:
@@ -46,3 +46,10 @@ def _verdict(value: float, target: float | None, unit: str) -> str:
     if target is None:
         return ""
     return f"   target ≤ {target:g} {unit}: {'met' if value <= target else 'MISSED'}"
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    """Between samples, never beyond the largest one."""
+    return (
+        statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
+    )
