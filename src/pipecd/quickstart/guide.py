@@ -48,7 +48,7 @@ def _terraform(state: State) -> list[dict[str, Any]]:
     page = shlex.quote(str(state.folder / "deployed/website/index.html"))
     return [
         {
-            "title": "Change the website: approve the plan in the console, then see the deployed page",
+            "title": "Change the website: approve each plan in the console, then see the deployed page",
             "commands": [
                 "cd demo",
                 "echo 'headline = \"Deployed by me\"' > website/terraform.tfvars",
