@@ -29,15 +29,19 @@ class PipecdError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A location in a file. `line` counts from 1; 0 means the whole file."""
+    """A location in a file. `line` counts from 1; 0 means the whole file.
 
-    file: str
+    Without a file, it is a key of the program's own configuration, to which `config.document.locating_errors`
+    adds file and line, or a flag.
+    """
+
+    file: str = ""
     line: int = 0
     key: str = ""
 
     def __str__(self) -> str:
         location = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{location}: {self.key}" if self.key else location
+        return f"{location}: {self.key}" if location and self.key else location or self.key
 
 
 class UserError(PipecdError):

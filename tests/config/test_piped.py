@@ -1,9 +1,12 @@
 """The agent's file: the spelling of keys."""
 
+import re
+
 import pytest
 
 from pipecd.config import piped
-from pipecd.errors import ConfigError
+from pipecd.config.document import locating_errors
+from pipecd.errors import ConfigError, Place
 from pipecd.piped.credentials import configured_secrets, forge_hosts
 
 HEAD = "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec:\n"
@@ -45,6 +48,29 @@ def test_the_api_of_a_well_known_git_host_is_known() -> None:
     assert with_data.token() == "secret" and secrets == ["secret"]
     with pytest.raises(ConfigError, match=r"spec\.gitHosts\[1\]\.tokenFile: /t cannot be read"):
         with_file.token()
+
+
+def test_an_error_found_after_reading_names_file_and_line_of_its_key() -> None:
+    text = (
+        GIT_HOSTS + "\n    - {host: github.com, tokenData: eA==}\n    - {host: gitlab.com, tokenFile: /t}\n"
+    )
+    document = piped.read_document(text, "piped.yaml")
+    (_, host) = forge_hosts(piped.decode_spec(document), lambda _: None)
+    place = re.escape("piped.yaml:10: spec.gitHosts[1].tokenFile: /t cannot be read")
+    with pytest.raises(ConfigError, match=place), locating_errors(document):
+        host.token()
+    flag = ConfigError("is wrong", place=Place(key="--flag"))
+    application = ConfigError("is wrong", place=Place("app.pipecd.yaml", 3, "spec.name"))
+
+    def fail() -> None:
+        with pytest.raises(ConfigError) as caught:
+            host.token()
+        raise ExceptionGroup("tasks", [ExceptionGroup("inner", [caught.value]), flag, application])
+
+    with pytest.raises(ExceptionGroup) as group, locating_errors(document):
+        fail()
+    assert group.group_contains(ConfigError, match=f"^{place}")
+    assert (str(flag), str(application)) == ("--flag: is wrong", "app.pipecd.yaml:3: spec.name: is wrong")
 
 
 @pytest.mark.parametrize(

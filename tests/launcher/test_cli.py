@@ -203,5 +203,5 @@ def test_the_ssh_key_may_be_given_as_base64(tmp_path: Path) -> None:
         GitLocation(url="a", branch="b", file="c", ssh_key_file=str(tmp_path / "key")).ssh_key()
         == "a private key"
     )
-    with pytest.raises(ConfigError, match="--git-ssh-key-data is not base64"):
+    with pytest.raises(ConfigError, match="--git-ssh-key-data: is not base64"):
         GitLocation(url="a", branch="b", file="c", ssh_key_data="!").ssh_key()

@@ -32,8 +32,8 @@ def document(**more: Any) -> str:
 def load(*flags: str) -> Options:
     """The options of an agent that is started with these flags."""
     context = command.make_context("piped", list(flags))
-    _, options = cli.load(context.params)
-    return options
+    with cli.configuration(context.params) as (_, options):
+        return options
 
 
 def test_flags_as_helm_charts_write_them(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -431,6 +432,18 @@ def test_every_event_has_a_title() -> None:
     assert set(_TITLES) == {*EVENT_TYPES, *CONTROL_PLANE_EVENTS}
 
 
+def agent_spec(notifications: Mapping[str, Any]) -> piped.PipedSpec:
+    return piped.PipedSpec.model_validate(
+        {
+            "projectID": "j",
+            "pipedID": "p",
+            "pipedKeyFile": "k",
+            "apiAddress": "a:1",
+            "notifications": notifications,
+        }
+    )
+
+
 def test_pipecds_json_is_made_for_webhooks_that_get_it_alone(tmp_path: Path) -> None:
     webhook = {"url": "https://hooks.example.com"}
     notifications = {
@@ -440,15 +453,7 @@ def test_pipecds_json_is_made_for_webhooks_that_get_it_alone(tmp_path: Path) -> 
         ],
         "routes": [{"receiver": "plain", "groups": ["PIPED"]}, {"receiver": "cloud"}],
     }
-    spec = piped.PipedSpec.model_validate(
-        {
-            "projectID": "j",
-            "pipedID": "p",
-            "pipedKeyFile": "k",
-            "apiAddress": "a:1",
-            "notifications": notifications,
-        }
-    )
+    spec = agent_spec(notifications)
     file = tmp_path / "n.db"
     with configured_receivers(spec, "", file, lambda _: None, SYSTEM_CLOCK, SETTINGS) as opened:
         assert opened
@@ -458,6 +463,20 @@ def test_pipecds_json_is_made_for_webhooks_that_get_it_alone(tmp_path: Path) -> 
         bodies = [json.loads(body) for (body,) in database.execute("SELECT body FROM messages ORDER BY id")]
     # The deployment goes to one receiver, the start of the agent to both.
     assert [bool(body["pipecd"]) for body in bodies] == [False, True, True]
+
+
+def test_a_file_of_a_receiver_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    webhook = {"url": "http://127.0.0.1:1", "signatureValueFile": "/nowhere"}
+    receivers = [{"name": "ok", "webhook": {"url": webhook["url"]}}, {"name": "hook", "webhook": webhook}]
+    spec = agent_spec({"receivers": receivers})
+    message = re.escape(
+        "spec.notifications.receivers[1]: the receiver hook: signatureValueFile: /nowhere cannot"
+    )
+    with (
+        pytest.raises(ConfigError, match=message),
+        configured_receivers(spec, "", tmp_path / "n.db", lambda _: None, SYSTEM_CLOCK, SETTINGS),
+    ):
+        pass
 
 
 MENTIONS = {

@@ -34,6 +34,9 @@ FILES = {
     "cp.yaml": CONTROL_PLANE,
     "no-files.yaml": CONTROL_PLANE.replace("path: FILES", "path: empty/FILES"),
     "no-secret.yaml": CONTROL_PLANE + "  webhooks: [{provider: GITHUB, secretFile: nowhere}]\n",
+    "no-headers.yaml": CONTROL_PLANE
+    + "  tracing:\n    {endpoint: 'http://127.0.0.1:1', headersFile: nowhere}\n",
+    "no-collector.yaml": CONTROL_PLANE + "  tracing: {endpoint: 'ftp://a'}\n",
     "address.yaml": CONTROL_PLANE + "  address: cd.example.com\n",
     "http.yaml": CONTROL_PLANE + "  address: http://cd.example.com\n",
     "postgresql.yaml": CONTROL_PLANE.replace(
@@ -48,6 +51,7 @@ FILES = {
     "pair.yaml": PIPED
     + "  secretManagement: {type: KEY_PAIR, config: {privateKeyFile: key, publicKeyFile: key}}\n",
     "other-key": "h7Kq2m…",
+    "token.yaml": PIPED + "  git: {password: '?'}\n",
     "ssh.yaml": PIPED + "  git: {sshKeyFile: nowhere}\n",
     "type.yaml": PIPED + "  platformProviders:\n    - {name: tf, type: TERRAFROM}\n",
     "region.yaml": PIPED + "  platformProviders:\n    - {name: ecs, type: ECS}\n",
@@ -81,10 +85,31 @@ CASES = [
     ),
     (f"{SERVER} --config-file=nowhere", "--config-file: nowhere cannot be read: No such file or directory; "),
     (f"{SERVER} --config-file=binary", "--config-file: binary cannot be read: it is not UTF-8 text; "),
-    (f"{SERVER} --config-file=no-files.yaml", "empty/FILES is not writable.*set spec.filestore.config.path"),
-    (f"{SERVER} --config-file=no-secret.yaml", "spec.webhooks.secretFile: nowhere cannot be read"),
+    (
+        f"{SERVER} --config-file=no-files.yaml",
+        "no-files.yaml:5: spec.filestore.config.path: .*empty/FILES is not writable.*; name",
+    ),
+    (
+        f"{SERVER} --config-file=no-secret.yaml",
+        r"no-secret.yaml:9: spec.webhooks\[0\].secretFile: nowhere cannot be read",
+    ),
+    (
+        f"{SERVER} --config-file=no-headers.yaml",
+        "no-headers.yaml:10: spec.tracing.headersFile: nowhere cannot be read",
+    ),
+    (
+        f"{SERVER} --config-file=no-collector.yaml",
+        "no-collector.yaml:9: spec.tracing: 'ftp://a' is not the address of a collector; write",
+    ),
     (f"{SERVER} --config-file=address.yaml", "address.yaml:9: spec.address: must be a URL that begins with"),
-    (f"{SERVER} --config-file=postgresql.yaml", "spec.datastore.config.usernameFile: nowhere cannot be read"),
+    (
+        f"{SERVER} --config-file=postgresql.yaml",
+        "postgresql.yaml:4: spec.datastore.config.usernameFile: nowhere cannot be read",
+    ),
+    (
+        f"{PROJECTS.format('list')} --config-file=postgresql.yaml",
+        "postgresql.yaml:4: spec.datastore.config.usernameFile: nowhere cannot be read",
+    ),
     (
         "pipecd ops --config-file=cp.yaml --encryption-key-file=nowhere",
         "nowhere cannot be read.*openssl rand",
@@ -108,18 +133,20 @@ CASES = [
     ),
     (
         f"{AGENT} --config-file=no-key.yaml",
-        "nowhere: spec.pipedKeyFile: the key cannot be read.*; write the key",
+        "no-key.yaml:6: spec.pipedKeyFile: nowhere cannot be read: No such file or directory; specify",
     ),
     (f"{AGENT} --config-file=id.yaml", "id.yaml:5: spec.pipedID: contains .*: copy it from the console"),
     (
         f"{AGENT} --config-file=other-key.yaml",
-        "other-key: spec.pipedKeyFile: the key is not one line of ASCII characters; copy it",
+        "other-key.yaml:6: spec.pipedKeyFile: the key is not one line of ASCII characters; copy it",
     ),
     (
         f"{AGENT} --config-file=pair.yaml",
-        "key: spec.secretManagement.config.privateKeyFile: the private key .* is not an RSA key.*; generate",
+        "pair.yaml:8: spec.secretManagement.config.privateKeyFile: the private key .* is not an RSA key.*;",
     ),
-    (f"{AGENT} --config-file=ssh.yaml", "nowhere: spec.git.sshKeyFile: the SSH key cannot be read.*; make"),
+    (f"{AGENT} --config-file=token.yaml", "token.yaml:8: spec.git.password: is not base64: encode it"),
+    (f"{LAUNCHER} --config-file=no-key.yaml", "no-key.yaml:6: spec.pipedKeyFile: nowhere cannot be read"),
+    (f"{AGENT} --config-file=ssh.yaml", "ssh.yaml:8: spec.git.sshKeyFile: nowhere cannot be read"),
     (
         f"{AGENT} --config-file=type.yaml",
         r"type.yaml:9: spec.platformProviders\[0\].type: .*did you mean TERRAFORM",

@@ -309,9 +309,9 @@ class WebhookSource(StrictModel):
             raise ValueError("exactly one of secret and secretFile must be given")
         return self
 
-    def read(self) -> str:
-        """The secret, from the configuration or its file."""
-        return self.secret or read_named_file(self.secret_file, "spec.webhooks.secretFile")
+    def read(self, key: str) -> str:
+        """The secret, from the configuration or its file. `key` is this source's."""
+        return self.secret or read_named_file(self.secret_file, f"{key}.secretFile")
 
 
 class Keys(StrictModel):
@@ -491,7 +491,9 @@ def database_url(spec: ControlPlaneSpec) -> str:
     scheme, _, rest = server.url.partition("://")
     if scheme not in ("postgresql", "postgres") or not rest:
         raise ConfigError(
-            f"{server.url!r} is not a PostgreSQL address", remedy="write postgresql://host:port"
+            f"{server.url!r} is not a PostgreSQL address",
+            remedy="write postgresql://host:port",
+            place=Place(key="spec.datastore.config.url"),
         )
     login = ""
     if server.username_file:

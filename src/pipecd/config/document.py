@@ -10,6 +10,7 @@ are limited before anything is built.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -18,7 +19,7 @@ import structlog
 import yaml
 
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
-from pipecd.errors import ConfigError, Place
+from pipecd.errors import ConfigError, Place, UserError
 
 log = structlog.get_logger()
 
@@ -32,6 +33,9 @@ MAX_FILE_SIZE = 2 * MAX_SIZE
 
 #: A character that JSON escapes as two halves, which YAML does not know.
 _SURROGATE_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+
+#: A name or an index of a key such as `spec.stages[2]`.
+_PART_OF_KEY = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 Path = tuple[str | int, ...]
 
@@ -104,6 +108,30 @@ def dotted_path(path: Sequence[str | int]) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+@contextmanager
+def locating_errors(document: Document) -> Iterator[None]:
+    """Give errors of the block about a key of the document its file and line, as `decode` does."""
+    try:
+        yield
+    except (UserError, BaseExceptionGroup) as error:
+        for found in _user_errors(error):
+            if found.place and not found.place.file and found.place.key.startswith("spec."):
+                found.place = document.place(_path(found.place.key))
+        raise
+
+
+def _user_errors(error: BaseException) -> Iterator[UserError]:
+    if isinstance(error, UserError):
+        yield error
+    for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        yield from _user_errors(inner)
+
+
+def _path(key: str) -> Path:
+    """`spec.stages[2]` → `("spec", "stages", 2)`."""
+    return tuple(int(index) if index else name for index, name in _PART_OF_KEY.findall(key))
 
 
 def parse(text: str, file: str) -> Document:

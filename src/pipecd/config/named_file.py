@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 
 #: In characters.
 MAX_LENGTH = 8 * 1024 * 1024
@@ -21,11 +21,15 @@ def read_named_file(
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(
-            f"{key}: {path} cannot be read: {reason}", remedy="specify a file that this program can read"
+            f"{path} cannot be read: {reason}",
+            remedy="specify a file that this program can read",
+            place=Place(key=key),
         ) from error
     if len(text) > max_length:
         raise ConfigError(
-            f"{key}: {path} has more than {max_length} characters", remedy="specify the right file"
+            f"{path} has more than {max_length} characters",
+            remedy="specify the right file",
+            place=Place(key=key),
         )
     return text.strip(strip)
 

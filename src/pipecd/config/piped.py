@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, Unused, decode
-from pipecd.config.document import Document, parse, parse_kind
+from pipecd.config.document import Document, locating_errors, parse, parse_kind
+from pipecd.config.named_file import read_named_file
 from pipecd.config.notifications import Notifications
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.tracing import AgentTracing
@@ -35,7 +35,7 @@ def decode_base64(value: str, key: str) -> str:
     try:
         return text_of_base64(value)
     except ValueError as error:
-        raise ConfigError(f"{key} is not base64", remedy="encode it: base64 < FILE") from error
+        raise ConfigError("is not base64", remedy="encode it: base64 < FILE", place=Place(key=key)) from error
 
 
 class Git(LenientModel):
@@ -368,37 +368,33 @@ def decode_spec(document: Document) -> PipedSpec:
     return decode(PipedSpec, document.spec, document, ("spec",))
 
 
-def load_access(text: str, file: str) -> Access:
-    """Decode only the fields of `Access`; whether the others are valid depends on the agent's version."""
+def load_access(text: str, file: str) -> tuple[Access, str]:
+    """The fields of `Access` alone, and the agent's key. Raises ConfigError.
+
+    Whether the other fields are valid depends on the agent's version.
+    """
     document = read_document(text, file)
-    return decode(Access, document.spec, document, ("spec",))
+    access = decode(Access, document.spec, document, ("spec",))
+    with locating_errors(document):
+        return access, piped_key(access)
 
 
 def piped_key(spec: Access) -> str:
     """The agent's key, from the file or the data, without surrounding whitespace. Raises ConfigError."""
     if spec.piped_key_data:
-        return _checked_key(
-            decode_base64(spec.piped_key_data, "spec.pipedKeyData"),
-            Place("the agent's file", key="spec.pipedKeyData"),
-        )
-    place = Place(spec.piped_key_file, key="spec.pipedKeyFile")
-    try:
-        return _checked_key(Path(spec.piped_key_file).read_text(), place)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the key cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
-            remedy="write the key shown by the console to this file",
-            place=place,
-        ) from error
+        key = "spec.pipedKeyData"
+        return _checked_key(decode_base64(spec.piped_key_data, key), key)
+    key = "spec.pipedKeyFile"
+    return _checked_key(read_named_file(spec.piped_key_file, key), key)
 
 
-def _checked_key(text: str, place: Place) -> str:
+def _checked_key(text: str, name: str) -> str:
     key = text.strip()
     if not key or not _is_sendable(key):
         raise ConfigError(
             "the key is not one line of ASCII characters",
             remedy="copy it from the console again",
-            place=place,
+            place=Place(key=name),
         )
     return key
 

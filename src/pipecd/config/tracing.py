@@ -7,6 +7,7 @@ import structlog
 
 from pipecd.config.decode import StrictModel
 from pipecd.config.named_file import read_named_file
+from pipecd.errors import ConfigError, Place
 from pipecd.trace_export import collector
 from pipecd.trace_export.collector import Collector
 
@@ -34,7 +35,10 @@ class Tracing(StrictModel):
                 return None
             return found
         headers = read_named_file(self.headers_file, "spec.tracing.headersFile") if self.headers_file else ""
-        return collector.create(self.endpoint, self.protocol, headers=headers, cert_file=self.cert_file)
+        try:
+            return collector.create(self.endpoint, self.protocol, headers=headers, cert_file=self.cert_file)
+        except ConfigError as error:
+            raise ConfigError(error.what, remedy=error.remedy, place=Place(key="spec.tracing")) from None
 
 
 class AgentTracing(Tracing):

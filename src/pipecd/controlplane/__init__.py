@@ -290,8 +290,9 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
 
 def _http_application(spec: ControlPlaneSpec, options: Options, services: Services) -> ASGIApp:
     secrets: dict[str, list[bytes]] = {}
-    for source in spec.webhooks:
-        secrets.setdefault(source.provider.lower(), []).append(source.read().encode())
+    for index, source in enumerate(spec.webhooks):
+        secret = source.read(f"spec.webhooks[{index}]")
+        secrets.setdefault(source.provider.lower(), []).append(secret.encode())
     served = methods((WEB, CONSOLE))
     app = application(
         api=ConsoleApplication(services, served),

@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ import structlog
 from pipecd import controlplane
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import ControlPlaneSpec
+from pipecd.config.document import locating_errors
 from pipecd.config.flags import LOG_LEVEL_HELP, LOG_LEVELS, PORT
 from pipecd.config.named_file import read_named_file
 from pipecd.controlplane import Options
@@ -119,15 +122,15 @@ def server(
         with_jobs=not without_ops,
         newcomer=decode_json(newcomer_file.read_text()) if newcomer_file else None,
     )
-    spec = load_spec(config_file)
-    if spec.address.startswith("http://") and not insecure_cookie:
-        # The browser would drop the cookie, and show the login page again.
-        log.warning(
-            "session_cookie_needs_https",
-            address=spec.address,
-            remedy="serve the console over https, or give --insecure-cookie",
-        )
-    asyncio.run(controlplane.run(spec, options))
+    with configuration(config_file) as spec:
+        if spec.address.startswith("http://") and not insecure_cookie:
+            # The browser would drop the cookie, and show the login page again.
+            log.warning(
+                "session_cookie_needs_https",
+                address=spec.address,
+                remedy="serve the console over https, or give --insecure-cookie",
+            )
+        asyncio.run(controlplane.run(spec, options))
 
 
 @click.command()
@@ -156,7 +159,8 @@ def ops(
     """Run only the background jobs of the control plane, for servers started with --without-ops."""
     configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
     options = Options(encryption_key=_read_key(encryption_key_file), host=host, admin_port=admin_port)
-    asyncio.run(controlplane.run_jobs(load_spec(config_file), options))
+    with configuration(config_file) as spec:
+        asyncio.run(controlplane.run_jobs(spec, options))
 
 
 @click.command("hash-password")
@@ -166,14 +170,19 @@ def hash_password_command(password: str) -> None:
     click.echo(hash_password(password))
 
 
-def load_spec(path: Path) -> ControlPlaneSpec:
-    """Read the file of `--config-file`. Raises ConfigError."""
+@contextmanager
+def configuration(path: Path) -> Iterator[ControlPlaneSpec]:
+    """The content of the file of `--config-file`. Raises ConfigError.
+
+    Errors about its keys, also those that the block raises, name file and line.
+    """
     text = read_named_file(str(path), "--config-file")
     document = config.read_document(text, str(path))
     spec = config.decode_spec(document)
     for place, reason in config.find_keys_without_effect(document):
         log.warning("key_without_effect", file=place.file, line=place.line, key=place.key, reason=reason)
-    return spec
+    with locating_errors(document):
+        yield spec
 
 
 def _read_key(path: Path) -> bytes:

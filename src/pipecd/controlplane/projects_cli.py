@@ -18,7 +18,7 @@ from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.config.named_file import read_named_file
 from pipecd.controlplane.auth.passwords import hash_password
-from pipecd.controlplane.cli import load_spec
+from pipecd.controlplane.cli import configuration
 from pipecd.controlplane.store import Store, lists
 from pipecd.errors import AlreadyExists, Refused
 from pipecd.model.actor import Actor, ActorKind
@@ -64,22 +64,22 @@ def add(config_file: Path, project_id: str, desc: str, username: str, password_f
         )
     if not username.strip():
         raise Refused("--username is empty", remedy="give the static admin a name to sign in with")
-    spec = load_spec(config_file)
-    if _is_configured(spec, project_id):
-        raise AlreadyExists(f"project {project_id} is defined in {config_file}")
-    password = _read_password(password_file)
-    now = int(SYSTEM_CLOCK.now())
-    project = Project(
-        id=project_id,
-        desc=desc,
-        static_admin=ProjectStaticUser(username=username, password_hash=hash_password(password)),
-        created_at=now,
-        updated_at=now,
-    )
-    _run(spec, lambda store: store.create(project, by=_operator("add-project")))
-    click.echo(f"Added project {project_id}. Sign in as {username}.")
-    if password_file is None:
-        click.echo(f"Password: {password}")
+    with configuration(config_file) as spec:
+        if _is_configured(spec, project_id):
+            raise AlreadyExists(f"project {project_id} is defined in {config_file}")
+        password = _read_password(password_file)
+        now = int(SYSTEM_CLOCK.now())
+        project = Project(
+            id=project_id,
+            desc=desc,
+            static_admin=ProjectStaticUser(username=username, password_hash=hash_password(password)),
+            created_at=now,
+            updated_at=now,
+        )
+        _run(spec, lambda store: store.create(project, by=_operator("add-project")))
+        click.echo(f"Added project {project_id}. Sign in as {username}.")
+        if password_file is None:
+            click.echo(f"Password: {password}")
 
 
 @command.command("reset-password")
@@ -88,38 +88,38 @@ def add(config_file: Path, project_id: str, desc: str, username: str, password_f
 @_PASSWORD_FILE
 def reset_password(config_file: Path, project_id: str, password_file: Path | None) -> None:
     """Give the static admin another password, and enable it. Ends the sessions with the old one."""
-    spec = load_spec(config_file)
-    if _is_configured(spec, project_id):
-        raise Refused(
-            f"project {project_id} is defined in {config_file}",
-            remedy="change its staticAdmin.passwordHash there, to the output of `pipecd hash-password`",
-        )
-    password = _read_password(password_file)
-    password_hash = hash_password(password)
+    with configuration(config_file) as spec:
+        if _is_configured(spec, project_id):
+            raise Refused(
+                f"project {project_id} is defined in {config_file}",
+                remedy="change its staticAdmin.passwordHash there, to the output of `pipecd hash-password`",
+            )
+        password = _read_password(password_file)
+        password_hash = hash_password(password)
 
-    def change(project: Project) -> None:
-        project.static_admin.password_hash = password_hash
-        project.static_admin_disabled = False
-        project.updated_at = int(SYSTEM_CLOCK.now())
+        def change(project: Project) -> None:
+            project.static_admin.password_hash = password_hash
+            project.static_admin_disabled = False
+            project.updated_at = int(SYSTEM_CLOCK.now())
 
-    by = _operator("reset-password")
-    record = _run(spec, lambda store: store.update(Project, project_id, change, by=by))
-    click.echo(f"Changed the password of {record.message.static_admin.username}.")
-    if password_file is None:
-        click.echo(f"Password: {password}")
+        by = _operator("reset-password")
+        record = _run(spec, lambda store: store.update(Project, project_id, change, by=by))
+        click.echo(f"Changed the password of {record.message.static_admin.username}.")
+        if password_file is None:
+            click.echo(f"Password: {password}")
 
 
 @command.command("list")
 @_CONFIG_FILE
 def list_command(config_file: Path) -> None:
     """List the projects: of the database and of the configuration file."""
-    spec = load_spec(config_file)
-    configured = {project.id: project.desc for project in spec.projects}
-    stored: Sequence[Project] = _run(spec, lists.projects)
-    rows = [(id, "configuration", desc) for id, desc in configured.items()]
-    rows += [(project.id, "database", project.desc) for project in stored if project.id not in configured]
-    for id, place, desc in sorted(rows):
-        click.echo(f"{id}\t{place}\t{desc}".rstrip())
+    with configuration(config_file) as spec:
+        configured = {project.id: project.desc for project in spec.projects}
+        stored: Sequence[Project] = _run(spec, lists.projects)
+        rows = [(id, "configuration", desc) for id, desc in configured.items()]
+        rows += [(project.id, "database", project.desc) for project in stored if project.id not in configured]
+        for id, place, desc in sorted(rows):
+            click.echo(f"{id}\t{place}\t{desc}".rstrip())
 
 
 def _is_configured(spec: ControlPlaneSpec, project_id: str) -> bool:

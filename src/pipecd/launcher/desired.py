@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 from pipecd import __version__
 from pipecd.client import Client, PipedToken, Transport
 from pipecd.clock import Clock
-from pipecd.config.piped import Access, load_access, piped_key, secret_values
+from pipecd.config.piped import Access, load_access, secret_values
 from pipecd.config.sources import Source
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Unauthenticated, Unsupported
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest
@@ -86,7 +86,7 @@ class TargetSource:
             for secret in secret_values(text.text, text.name):
                 redactor.add(secret)
             self._redacted_text = text.text
-        client = await self._connect(load_access(text.text, text.name))
+        client = await self._connect(*load_access(text.text, text.name))
         return Target(version=await self._fetch_version(client), config=text.text)
 
     async def close(self) -> None:
@@ -116,9 +116,8 @@ class TargetSource:
         self._last_version = version
         return version
 
-    async def _connect(self, access: Access) -> Client:
+    async def _connect(self, access: Access, key: str) -> Client:
         """The open client, or a new one if the configuration's control plane or key has changed."""
-        key = piped_key(access)
         if self._connection and self._connection[:2] == (access, key):
             return self._connection[2]
         redactor.add(key)

@@ -7,7 +7,8 @@ shutdown that is bounded by the grace period; the next process continues unfinis
 import asyncio
 import os
 import pwd
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import structlog
 
 from pipecd.client import Transport
 from pipecd.config import piped as config
+from pipecd.config.document import locating_errors
 from pipecd.config.flags import (
     LOG_LEVEL_HELP,
     LOG_LEVELS,
@@ -95,16 +97,19 @@ _WITHOUT_EFFECT = {
 def command(**flags: Any) -> None:
     """Run the agent, which deploys applications from Git."""
     configure_logging(flags["log_encoding"], flags["log_level"])
-    spec, options = load(flags)
-    if flags["add_login_user_to_passwd"]:
-        _add_login_user(Path("/etc/passwd"))
-    _prepend_to_path(options.tools_dir)
-    with suppress(asyncio.CancelledError):
+    with configuration(flags) as (spec, options), suppress(asyncio.CancelledError):
+        if flags["add_login_user_to_passwd"]:
+            _add_login_user(Path("/etc/passwd"))
+        _prepend_to_path(options.tools_dir)
         asyncio.run(_until_signal(spec, options))
 
 
-def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
-    """The configuration and the options that the flags specify. Raises ConfigError."""
+@contextmanager
+def configuration(flags: dict[str, Any]) -> Iterator[tuple[config.PipedSpec, Options]]:
+    """The configuration and the options that the flags specify. Raises ConfigError.
+
+    Errors about keys of the configuration, also those that the block raises, name its file and line.
+    """
     _warn_without_effect(flags)
     source = asyncio.run(read(config_flags(flags)))
     document = config.read_document(source.text, source.name)
@@ -115,7 +120,7 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
     check_receivers(spec, document)
     log_keys_without_effect(spec, document)
     home = flags["home_dir"] or Path.home() / ".piped"
-    return spec, Options(
+    options = Options(
         transport=Transport(insecure=flags["insecure"], cert_file=flags["cert_file"]),
         admin_host=flags["admin_host"],
         admin_port=flags["admin_port"],
@@ -125,6 +130,8 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
         launcher_version=flags["launcher_version"],
         shown_config=config.mask_secrets(document),
     )
+    with locating_errors(document):
+        yield spec, options
 
 
 async def _until_signal(spec: config.PipedSpec, options: Options) -> None:

@@ -1,7 +1,6 @@
 """Secrets in the agent's configuration: the Git credentials, and values to redact. Called by `run`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -24,7 +23,7 @@ def git_credentials(spec: PipedSpec) -> Credentials:
     git = spec.git
     key = decode_base64(git.ssh_key_data, "spec.git.sshKeyData") if git.ssh_key_data else ""
     if git.ssh_key_file:
-        key = _read_ssh_key(git.ssh_key_file, "spec.git.sshKeyFile")
+        key = read_named_file(git.ssh_key_file, "spec.git.sshKeyFile", strip="")
     return Credentials(
         username=git.username,
         password=decode_base64(git.password, "spec.git.password") if git.password else "",
@@ -55,30 +54,21 @@ def _token(host: GitHost, index: int, add_secret: Callable[[str], None]) -> str:
         token = read_named_file(host.token_file, f"{key}.tokenFile")
     add_secret(token)
     if not token.isascii() or not token.isprintable() or " " in token or not token:
-        raise ConfigError(f"{key}: the token is empty or has spaces", remedy="write the token alone")
+        raise ConfigError(
+            "the token is empty or has spaces", remedy="write the token alone", place=Place(key=key)
+        )
     return token
 
 
 def chart_ssh_keys(spec: PipedSpec) -> Mapping[str, str]:
     """By remote: the SSH key of each chart repository in Git that has its own. Raises ConfigError."""
     return {
-        repository.git_remote: _read_ssh_key(
-            repository.ssh_key_file, f"spec.chartRepositories[{index}].sshKeyFile"
+        repository.git_remote: read_named_file(
+            repository.ssh_key_file, f"spec.chartRepositories[{index}].sshKeyFile", strip=""
         )
         for index, repository in enumerate(spec.chart_repositories)
         if repository.type == "GIT" and repository.ssh_key_file
     }
-
-
-def _read_ssh_key(file: str, key: str) -> str:
-    try:
-        return Path(file).read_text()
-    except OSError as error:
-        raise ConfigError(
-            f"the SSH key cannot be read: {error.strerror}",
-            remedy="make the file readable by the agent",
-            place=Place(file, key=key),
-        ) from error
 
 
 def configured_secrets(spec: PipedSpec) -> Iterator[str]:

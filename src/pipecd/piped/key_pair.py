@@ -4,8 +4,8 @@ Loaded once at startup, by `run`.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from pipecd.config.named_file import read_named_file
 from pipecd.config.piped import PipedSpec, decode_base64
 from pipecd.encryption import Decryptor, encrypt
 from pipecd.errors import ConfigError, Place
@@ -33,18 +33,15 @@ def load_key_pair(spec: PipedSpec) -> KeyPair | None:
     try:
         decryptor = Decryptor(private.encode())
     except ConfigError as error:
-        place = Place(config.private_key_file, key=f"{_KEY}.privateKeyFile")
-        raise ConfigError(
-            error.what if config.private_key_file else f"{_KEY}.privateKeyData: {error.what}",
-            remedy=error.remedy,
-            place=place if config.private_key_file else None,
-        ) from None
+        name = "privateKeyData" if config.private_key_data else "privateKeyFile"
+        raise ConfigError(error.what, remedy=error.remedy, place=Place(key=f"{_KEY}.{name}")) from None
     try:
         decryptor.decrypt(encrypt(public, _PROBE))
     except ConfigError as error:
         raise ConfigError(
-            f"{_KEY}: the public and private keys do not match: {error.what}",
+            f"the public and private keys do not match: {error.what}",
             remedy="regenerate the public key: openssl rsa -in private.pem -pubout -out public.pem",
+            place=Place(key=_KEY),
         ) from None
     return KeyPair(decryptor=decryptor, public=public.strip(), private=private)
 
@@ -52,11 +49,4 @@ def load_key_pair(spec: PipedSpec) -> KeyPair | None:
 def _read_key(file: str, data: str, key: str) -> str:
     if data:
         return decode_base64(data, f"{_KEY}.{key}Data")
-    try:
-        return Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the key cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
-            remedy="make the file readable by the agent, or correct its path",
-            place=Place(file, key=f"{_KEY}.{key}File"),
-        ) from error
+    return read_named_file(file, f"{_KEY}.{key}File", strip="")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.errors import ConfigError, Place, Refused, Temporary
 from pipecd.trace_export.queue import Send
 
 EXPORT_PATH = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -59,8 +59,9 @@ def check_installed() -> None:
     """Raises ConfigError if the extra `otel` is not installed."""
     if not is_installed():
         raise ConfigError(
-            "spec.tracing.endpoint: OpenTelemetry is not installed",
+            "OpenTelemetry is not installed",
             remedy="install it: pip install 'pipecd[otel]', or remove the key",
+            place=Place(key="spec.tracing"),
         )
 
 
@@ -102,7 +103,7 @@ def create(
     timeout_ms: str = "10000",
     compression: str = "",
 ) -> Collector:
-    """Check the settings. `headers` is a list `name=value,…` whose values are URL-encoded."""
+    """Raises ConfigError. `headers` is a list `name=value,…` whose values are URL-encoded."""
     if protocol not in ("http/protobuf", "grpc"):
         raise ConfigError(
             f"traces cannot be exported by {protocol!r}", remedy="use http/protobuf or grpc as protocol"
@@ -114,6 +115,11 @@ def create(
         )
     if not timeout_ms.isdecimal():
         raise ConfigError(f"the export timeout {timeout_ms!r} is no number", remedy="specify milliseconds")
+    if cert_file and not Path(cert_file).is_file():
+        raise ConfigError(
+            f"the certificate file {cert_file} of the collector does not exist",
+            remedy="name a readable PEM file",
+        )
     return Collector(
         endpoint=url.geturl(),
         protocol="grpc" if protocol == "grpc" else "http/protobuf",
@@ -152,8 +158,7 @@ async def _by_http(collector: Collector) -> AsyncIterator[Send]:
     headers = {"content-type": "application/x-protobuf", **collector.headers}
     if collector.compress:
         headers["content-encoding"] = "gzip"
-    file = _certificate_file(collector)
-    verify = await asyncio.to_thread(ssl.create_default_context, cafile=file)
+    verify = await asyncio.to_thread(ssl.create_default_context, cafile=collector.cert_file or None)
     async with httpx.AsyncClient(timeout=collector.timeout, verify=verify) as client:
 
         async def send(data: bytes) -> None:
@@ -184,8 +189,7 @@ async def _by_grpc(collector: Collector) -> AsyncIterator[Send]:
     if url.scheme == "http":
         channel = aio.insecure_channel(f"{host}:{port}", compression=compression)
     else:
-        file = _certificate_file(collector)
-        roots = Path(file).read_bytes() if file else None
+        roots = Path(collector.cert_file).read_bytes() if collector.cert_file else None
         credentials = grpc.ssl_channel_credentials(root_certificates=roots)
         channel = aio.secure_channel(f"{host}:{port}", credentials, compression=compression)
     async with channel:
@@ -200,12 +204,3 @@ async def _by_grpc(collector: Collector) -> AsyncIterator[Send]:
                 raise (Temporary if error.code().name in _TEMPORARY_GRPC else Refused)(message) from error
 
         yield send
-
-
-def _certificate_file(collector: Collector) -> str | None:
-    if collector.cert_file and not Path(collector.cert_file).is_file():
-        raise ConfigError(
-            f"the certificate file {collector.cert_file} of the collector does not exist",
-            remedy="name a readable PEM file",
-        )
-    return collector.cert_file or None

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from pipecd.clock import Clock
 from pipecd.controlplane.store.statements import Connection
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 
 T = TypeVar("T")
 
@@ -111,6 +111,7 @@ def _backend_module(url: sa.URL) -> ModuleType:
         return import_module(f"pipecd.controlplane.store.{url.get_backend_name()}")
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"spec.datastore.type POSTGRESQL needs a package that is not installed: {error}",
+            f"POSTGRESQL needs a package that is not installed: {error}",
             remedy="install pipecd with the extra postgres: pip install 'pipecd[postgres]'",
+            place=Place(key="spec.datastore.type"),
         ) from error

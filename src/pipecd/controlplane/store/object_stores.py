@@ -21,7 +21,7 @@ from pipecd.config.controlplane import (
 )
 from pipecd.config.named_file import read_named_file
 from pipecd.controlplane.settings import ObjectStoreSettings
-from pipecd.errors import ConfigError, Temporary
+from pipecd.errors import ConfigError, Place, Temporary
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -57,8 +57,9 @@ def open_store(filestore: Filestore, settings: ObjectStoreSettings = DEFAULT_SET
     except BaseError:
         # The original error may contain the contents of a credentials file.
         raise ConfigError(
-            f"{_KEY}: {filestore.type} cannot be opened with this configuration",
+            f"{filestore.type} cannot be opened with this configuration",
             remedy="check the bucket name, the region and the credentials files",
+            place=Place(key=_KEY),
         ) from None
 
 
@@ -81,7 +82,8 @@ def _directory(config: LocalFilesConfig) -> LocalStore:
     except OSError as error:
         raise ConfigError(
             f"{folder} is not writable: {error.strerror}",
-            remedy=f"set {_KEY}.path to a writable directory",
+            remedy="name a writable directory",
+            place=Place(key=f"{_KEY}.path"),
         ) from error
     return LocalStore(folder, mkdir=True)
 
@@ -133,9 +135,9 @@ def _create_bucket(store: S3Store, config: MinioConfig) -> None:
         raise Temporary(f"{_KEY}.endpoint: {config.endpoint} does not respond; check the address") from error
     if response.status_code not in (200, 409):
         raise ConfigError(
-            f"{_KEY}.autoCreateBucket: bucket {config.bucket} cannot be created"
-            f" (HTTP {response.status_code})",
+            f"bucket {config.bucket} cannot be created (HTTP {response.status_code})",
             remedy="grant the keys permission to create it, or create it manually",
+            place=Place(key=f"{_KEY}.autoCreateBucket"),
         )
 
 
@@ -172,6 +174,7 @@ def _read_profile(file: str, profile: str) -> dict[str, str]:
     except (configparser.Error, KeyError):
         # The original error may quote a line of the file, and so a key.
         raise ConfigError(
-            f"{_KEY}: {file} has no profile {profile} with aws_access_key_id and aws_secret_access_key",
+            f"{file} has no profile {profile} with aws_access_key_id and aws_secret_access_key",
             remedy="name a profile that has them, or omit both to use the role of the machine",
+            place=Place(key=_KEY),
         ) from None

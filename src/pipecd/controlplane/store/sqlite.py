@@ -34,7 +34,7 @@ from pipecd.controlplane.store.statements import (
     compiler,
 )
 from pipecd.controlplane.store.turns import Turns
-from pipecd.errors import ConfigError, PipecdError, Temporary
+from pipecd.errors import ConfigError, PipecdError, Place, Temporary
 
 log = structlog.get_logger()
 
@@ -252,7 +252,8 @@ def connect(url: sa.URL) -> sqlite3.Connection:
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be created: {error.strerror}",
-            remedy="set spec.datastore.config.path to a writable path",
+            remedy="name a writable path",
+            place=Place(key="spec.datastore.config.path"),
         ) from error
     # The driver begins no transaction by itself: outside one, a statement sees all that is committed.
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
@@ -271,6 +272,7 @@ def translate_error(error: BaseException, url: sa.URL) -> PipecdError | None:
         return ConfigError(
             f"the database {url.database} cannot be used: {error}",
             remedy="restore it from a backup, or check its path and permissions",
+            place=Place(key="spec.datastore.config.path"),
         )
     if code in _OUTAGES:
         log.warning("database_unavailable", error=str(error))

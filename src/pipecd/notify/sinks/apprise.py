@@ -62,7 +62,7 @@ def open_apprise(config: Apprise) -> AppriseSink:
 
 def read_urls(config: Apprise) -> Sequence[tuple[str, Place]]:
     """The addresses, with the places where they are configured."""
-    urls = [(url, Place("the agent's file", key=f"urls[{n}]")) for n, url in enumerate(config.urls)]
+    urls = [(url, Place(key=f"urls[{n}]")) for n, url in enumerate(config.urls)]
     if config.urls_file:
         file = config.urls_file
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipecd.clock import Clock
 from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 from pipecd.model.notification import NotificationEvent
 from pipecd.notify.message import Message, message_of
 from pipecd.notify.opening import open_receiver, takes_pipecd_json
@@ -48,12 +48,12 @@ def configured_receivers(
         Outbox(file, max_waiting=settings.max_queued, max_keys=settings.max_remembered_keys)
     ) as outbox:
         sinks = {}
-        for receiver in receivers:
+        for index, receiver in enumerate(receivers):
             try:
                 sinks[receiver.name], secrets = open_receiver(receiver, outbox, clock)
             except ConfigError as error:
-                what = f"spec.notifications: the receiver {receiver.name}: {error.what}"
-                raise ConfigError(what, remedy=error.remedy, place=error.place) from error
+                place = Place(key=f"spec.notifications.receivers[{index}]")
+                raise ConfigError(f"the receiver {receiver.name}: {error}", place=place) from error
             # Secrets in files are not known from the agent's file.
             for secret in secrets:
                 add_secret(secret)

@@ -9,7 +9,15 @@ import structlog
 from pipecd import __version__
 from pipecd.client import Client, PipedToken, connect
 from pipecd.config.piped import PipedSpec
-from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Unauthenticated, Unsupported
+from pipecd.errors import (
+    ConfigError,
+    NotFound,
+    PermissionDenied,
+    Place,
+    Temporary,
+    Unauthenticated,
+    Unsupported,
+)
 from pipecd.piped.options import Options
 from pipecd.piped.session.meta import Identity, report_meta
 from pipecd.retry import call as call_with_retry
@@ -78,7 +86,9 @@ async def _register(
         ) from error
     except Unsupported as error:
         raise ConfigError(
-            f"{server} does not speak PipeCD's protocol", remedy="correct spec.apiAddress"
+            f"{server} does not speak PipeCD's protocol",
+            remedy="correct the address",
+            place=Place(key="spec.apiAddress"),
         ) from error
 
 
