@@ -367,3 +367,18 @@ def test_wrong_sources_are_explained(tmp_path: Path) -> None:
     with pytest.raises(Temporary, match="does not accept the connection") as failed, mysql.connected(address):
         pass
     assert "secret" not in str(failed.value)
+
+
+def test_an_error_names_the_file_whose_key_is_wrong(tmp_path: Path) -> None:
+    own, theirs = tmp_path / "control-plane.yaml", tmp_path / "pipecd.yaml"
+    header = "apiVersion: pipecd.dev/v1beta1\nkind: ControlPlane\nspec:\n"
+    own.write_text(header)
+    theirs.write_text(
+        header
+        + "  datastore: {type: MYSQL, config: {url: u@unix(none), database: d}}\n"
+        + "  filestore:\n    type: S3\n"
+        + "    config: {bucket: b, accessKeyFile: /nowhere, secretKeyFile: /nowhere}\n"
+    )
+    result = CliRunner().invoke(command, [f"--config-file={own}", f"--from-config-file={theirs}"])
+    key = "spec.filestore.config.accessKeyFile"
+    assert str(result.exception).startswith(f"{theirs}:7: {key}: /nowhere cannot be read")

@@ -8,8 +8,9 @@ import click
 
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import database_url
-from pipecd.config.document import parse_kind
+from pipecd.config.document import locating_errors, parse_kind
 from pipecd.config.named_file import read_named_file
+from pipecd.controlplane.cli import configuration
 from pipecd.controlplane.moving import files, mysql, records
 from pipecd.controlplane.store import Store, deliveries
 from pipecd.model.actor import Actor, ActorKind
@@ -34,11 +35,11 @@ def command(config_file: Path, from_config_file: Path, yes: bool) -> None:
     Stop PipeCD's control plane first. Agents and keys keep working with this one. The command can be
     repeated: records that exist are not changed.
     """
-    spec = config.load(read_named_file(str(config_file), "--config-file"), str(config_file))
     text = read_named_file(str(from_config_file), "--from-config-file")
     theirs = parse_kind(text, str(from_config_file), config.KIND, program="PipeCD's control plane")
-    address, objects = mysql.read_address(theirs), files.read_filestore(theirs)
-    with mysql.connected(address) as source:
+    with locating_errors(theirs):
+        address, objects = mysql.read_address(theirs), files.open_source(theirs)
+    with configuration(config_file) as spec, mysql.connected(address) as source:
         conditions = list(records.label_conditions(source))
         if conditions and not yes:
             _confirm(conditions)
@@ -65,7 +66,7 @@ def _confirm(conditions: Sequence[tuple[str, str, Sequence[str]]]) -> None:
 
 
 async def _import(
-    spec: config.ControlPlaneSpec, source: mysql.Source, objects: config.Filestore | None
+    spec: config.ControlPlaneSpec, source: mysql.Source, objects: files.Source | None
 ) -> records.Result:
     result = records.Result()
     store = await Store.open(database_url(spec))

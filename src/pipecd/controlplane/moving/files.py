@@ -6,6 +6,7 @@ Paths and contents are the same on both sides, so that with the same bucket noth
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import obstore
 from obstore.exceptions import BaseError
@@ -26,24 +27,31 @@ FOLDERS = ("log/", "latest-analysis-result/", "application-shared-objects/")
 _CONCURRENCY = 8
 
 
-def read_filestore(document: Document) -> Filestore | None:
-    """The object store in PipeCD's configuration file. Raises ConfigError."""
+class Source(NamedTuple):
+    """PipeCD's object store."""
+
+    filestore: Filestore
+    store: ObjectStore
+
+
+def open_source(document: Document) -> Source | None:
+    """The object store in PipeCD's configuration file. Raises ConfigError or Temporary."""
     content = document.spec.get("filestore") if isinstance(document.spec, Mapping) else None
     if content is None:
         return None
     store = decode(Filestore, content, document, ("spec", "filestore"))
     decode(FILESTORES[store.type], store.config, document, ("spec", "filestore", "config"))
-    return store
+    return Source(store, open_store(store))
 
 
-async def copy_files(source: Filestore, target: Filestore, result: Result) -> None:
+async def copy_files(source: Source, target: Filestore, result: Result) -> None:
     """Copy what does not exist in the target, unless both are the same directory or bucket.
 
     Raises Temporary or ConfigError; can be repeated.
     """
-    if _location(source) == _location(target):
+    if _location(source.filestore) == _location(target):
         return
-    await _Copying(open_store(source), open_store(target), result).run()
+    await _Copying(source.store, open_store(target), result).run()
 
 
 def _location(filestore: Filestore) -> tuple[object, ...]:
