@@ -47,9 +47,12 @@ def start_tests(folder: Path, text: str) -> subprocess.Popen[bytes]:
         f"--basetemp={folder}/t",
     ]
     parallel = ["--fork-workers", "--numprocesses=2", "--dist=load", "--maxschedchunk=1"]
+    # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
+    program = "import pytest, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "sys.exit(pytest.main(sys.argv[1:]))"
     with (folder / "output").open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", *options, *parallel, str(folder / "test_it.py")],
+            [sys.executable, "-c", program, *options, *parallel, str(folder / "test_it.py")],
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
