@@ -50,6 +50,6 @@ def _verdict(value: float, target: float | None, unit: str) -> str:
 
 def _percentile(values: Sequence[float], percent: int) -> float:
     """Between samples, never beyond the largest one."""
-    return (
-        statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else values[0]
-    )
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -192,16 +192,18 @@ class ConsoleUser:
         response = await self.console.call("GetApplication", application_id=application_id)
         return response.application.sync_state
 
-    async def wait_for_sync_status(self, application_id: str, expected: SyncStatus, text: str = "") -> Any:
-        """Wait until the application's sync state has the status and contains `text`. Returns the state.
+    async def wait_for_sync_status(
+        self, application_id: str, expected: SyncStatus, *, short_reason: str = "", reason: str = ""
+    ) -> Any:
+        """Wait until the application's sync state has the status, and reasons that contain these texts.
 
-        The state is reported after the deployment has ended.
+        Returns the state. It is reported after the deployment has ended.
         """
 
         async def state_as_expected() -> Any:
             state = await self.sync_state(application_id)
             assert SyncStatus(state.status) is expected, state
-            assert text in f"{state.short_reason}\n{state.reason}", state
+            assert short_reason in state.short_reason and reason in state.reason, state
             return state
 
         return await eventually(state_as_expected)

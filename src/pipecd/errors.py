@@ -41,7 +41,7 @@ class Place:
 
     def __str__(self) -> str:
         location = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{location}: {self.key}" if location and self.key else location or self.key
+        return ": ".join(filter(None, (location, self.key)))
 
 
 class UserError(PipecdError):

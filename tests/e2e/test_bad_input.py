@@ -50,7 +50,7 @@ async def test_each_error_is_reported_and_a_valid_file_clears_it(tmp_path: Path)
         await w.wait_for_deployment(other)
         for name, (text, expected) in INVALID_FILES.items():
             commit = await w.push(name, {"shop/app.pipecd.yaml": text, "other/value": name})
-            await w.wait_for_sync_status(shop, SyncStatus.INVALID_CONFIG, expected)
+            await w.wait_for_sync_status(shop, SyncStatus.INVALID_CONFIG, reason=expected)
             assert (
                 await w.wait_for_deployment(other, commit)
             ).status == DeploymentStatus.DEPLOYMENT_SUCCESS, name

@@ -39,7 +39,7 @@ async def test_terraform_drift_is_detected_and_corrected_by_a_sync(tmp_path: Pat
     async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
         await w.wait_for_deployment(app)
-        await w.wait_for_sync_status(app, SyncStatus.SYNCED, "The live state matches Git")
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED, short_reason="The live state matches Git")
 
         tamper(state, "shut")
         reported = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
@@ -54,7 +54,7 @@ async def test_terraform_drift_is_detected_and_corrected_by_a_sync(tmp_path: Pat
         await eventually(lambda: _has_deployments(w, app, 2))
         await w.wait_for_deployment(app)
         assert values(state) == {"door": "open"}
-        await w.wait_for_sync_status(app, SyncStatus.SYNCED, "The live state matches Git")
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED, short_reason="The live state matches Git")
 
 
 async def test_commit_that_is_not_deployed_automatically_is_drift(tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ async def test_drift_result_from_before_a_deployment_is_discarded(
 
         await eventually(lambda: check_count_is(1))
         await w.console.call("SyncApplication", application_id=app)
-        await w.wait_for_sync_status(app, SyncStatus.SYNCED, "The last deployment succeeded")
+        await w.wait_for_sync_status(app, SyncStatus.SYNCED, short_reason="The last deployment succeeded")
         checks[0].set()
         # Checks of an application do not overlap: the first one has completed.
         await eventually(lambda: check_count_is(2))
         assert (await w.sync_state(app)).short_reason == "The last deployment succeeded"
         checks[1].set()
-        await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC, "old state")
+        await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC, short_reason="old state")
 
 
 async def test_failed_comparison_reports_the_reason(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_failed_comparison_reports_the_reason(tmp_path: Path) -> None:
     files = {"app.pipecd.yaml": app_file(), "main.tf": configuration(state, 'resource "nonsense" {}\n')}
     async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
-        reported = await w.wait_for_sync_status(app, SyncStatus.UNKNOWN, "could not be compared")
+        reported = await w.wait_for_sync_status(app, SyncStatus.UNKNOWN, short_reason="could not be compared")
         assert "nonsense" in reported.reason or "main.tf" in reported.reason
 
 

@@ -110,7 +110,7 @@ async def test_rejected_git_credentials_are_reported_on_applications_until_fixed
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
         await w.wait_for_deployment(app)
         w.git.users = {"other": "user"}
-        await w.wait_for_sync_status(app, SyncStatus.INVALID_CONFIG, "credentials were refused")
+        await w.wait_for_sync_status(app, SyncStatus.INVALID_CONFIG, reason="credentials were refused")
         w.git.users = None
 
         await w.wait_for_sync_status(app, SyncStatus.SYNCED)

@@ -245,7 +245,8 @@ def test_keys_that_do_not_match_are_rejected_at_startup(tmp_path: Path) -> None:
 
 def test_an_unreadable_key_is_named_in_the_error(tmp_path: Path) -> None:
     config_block = {**keys.write_key_pair(tmp_path)["config"], "privateKeyFile": str(tmp_path / "nothing")}
-    with pytest.raises(ConfigError, match=r"config\.privateKeyFile: .*/nothing cannot be read"):
+    message = r"spec\.secretManagement\.config\.privateKeyFile: .*/nothing cannot be read"
+    with pytest.raises(ConfigError, match=message):
         load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": config_block}))
 
 

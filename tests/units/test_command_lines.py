@@ -142,11 +142,12 @@ CASES = [
     ),
     (
         f"{AGENT} --config-file=pair.yaml",
-        "pair.yaml:8: spec.secretManagement.config.privateKeyFile: the private key .* is not an RSA key.*;",
+        "pair.yaml:8: spec.secretManagement.config.privateKeyFile: the private key .* is not an RSA key"
+        ".*; generate",
     ),
     (f"{AGENT} --config-file=token.yaml", "token.yaml:8: spec.git.password: is not base64: encode it"),
     (f"{LAUNCHER} --config-file=no-key.yaml", "no-key.yaml:6: spec.pipedKeyFile: nowhere cannot be read"),
-    (f"{AGENT} --config-file=ssh.yaml", "ssh.yaml:8: spec.git.sshKeyFile: nowhere cannot be read"),
+    (f"{AGENT} --config-file=ssh.yaml", "ssh.yaml:8: spec.git.sshKeyFile: nowhere cannot be read.*; specify"),
     (
         f"{AGENT} --config-file=type.yaml",
         r"type.yaml:9: spec.platformProviders\[0\].type: .*did you mean TERRAFORM",

@@ -382,14 +382,11 @@ def load_access(text: str, file: str) -> tuple[Access, str]:
 def piped_key(spec: Access) -> str:
     """The agent's key, from the file or the data, without surrounding whitespace. Raises ConfigError."""
     if spec.piped_key_data:
-        key = "spec.pipedKeyData"
-        return _checked_key(decode_base64(spec.piped_key_data, key), key)
-    key = "spec.pipedKeyFile"
-    return _checked_key(read_named_file(spec.piped_key_file, key), key)
-
-
-def _checked_key(text: str, name: str) -> str:
-    key = text.strip()
+        name = "spec.pipedKeyData"
+        key = decode_base64(spec.piped_key_data, name).strip()
+    else:
+        name = "spec.pipedKeyFile"
+        key = read_named_file(spec.piped_key_file, name)
     if not key or not _is_sendable(key):
         raise ConfigError(
             "the key is not one line of ASCII characters",

@@ -103,8 +103,9 @@ async def test_live_state_and_manual_changes_are_shown(aws: Emulator, role: str,
 
             await eventually(live_state_changed)
 
-        state = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC)
-        assert state.short_reason == "Differs from Git: 1 changed"
+        summary = "Differs from Git: 1 changed"
+        state = await w.wait_for_sync_status(app, SyncStatus.OUT_OF_SYNC, short_reason=summary)
+        assert state.short_reason == summary
         assert "-Timeout: 77\n+Timeout: 5" in state.reason
 
 
