@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,6 +97,14 @@ def clone(tmp_path: Path) -> Clone:
     }
     clone.commit_and_push("Begin", files)
     return clone
+
+
+@pytest.fixture
+def served_clone(tmp_path: Path, clone: Clone) -> Iterator[Clone]:
+    """Its remote is not a path: what updates it is no child of an agent, and not killed with it."""
+    with GitServer(tmp_path / "git") as server:
+        clone.remote = server.url("shop")
+        yield clone
 
 
 @dataclass
@@ -248,31 +256,28 @@ def start_agent(records: FileRecords, clone: Clone, home: Path) -> int:
     os._exit(code)
 
 
-def test_agents_that_are_killed_write_every_value_once(tmp_path: Path, clone: Clone) -> None:
+def test_agents_that_are_killed_write_every_value_once(tmp_path: Path, served_clone: Clone) -> None:
     """Invariant 19: by SIGKILL at any moment. Each agent continues with what it left in its directory."""
     events = Records()
     records = FileRecords(tmp_path / "results", events.events)
     homes = [tmp_path / "first", tmp_path / "second"]
     delays = random.Random(4711)
-    # With a path as remote, the program that updates it would be a child of the agent and be killed as well.
-    with GitServer(tmp_path / "git") as server:
-        clone.remote = server.url("shop")
-        for number in range(12):
-            for name in "ab":
-                events.register(name, f"{name}{number}")
-            agents = [start_agent(records, clone, home) for home in homes]
-            time.sleep(delays.uniform(0.02, 0.4))
-            for agent in agents:
-                os.kill(agent, signal.SIGKILL)
-                os.waitpid(agent, 0)
-        for home in homes:
-            # The programs of a killed agent end after it, and may still be in the way of the next one.
-            assert any(os.waitpid(start_agent(records, clone, home), 0)[1] == 0 for _ in range(5))
+    for number in range(12):
+        for name in "ab":
+            events.register(name, f"{name}{number}")
+        agents = [start_agent(records, served_clone, home) for home in homes]
+        time.sleep(delays.uniform(0.02, 0.4))
+        for agent in agents:
+            os.kill(agent, signal.SIGKILL)
+            os.waitpid(agent, 0)
+    for home in homes:
+        # The programs of a killed agent end after it, and may still be in the way of the next one.
+        assert any(os.waitpid(start_agent(records, served_clone, home), 0)[1] == 0 for _ in range(5))
     results = records.load()
     assert sorted(results) == [event.id for event in events.events]
     successes = {event_id for event_id, each in results.items() if each.outcome is EventOutcome.SUCCESS}
     assert successes >= {event.id for event in events.events[-2:]}
-    text, written = read_branch(clone)
+    text, written = read_branch(served_clone)
     assert text == "a: a11\nb: b11\n"
     assert len(written) == len(set(written)), "an event was written twice"
     assert set(written) >= successes
@@ -285,22 +290,22 @@ def read_branch(clone: Clone) -> tuple[str, Sequence[str]]:
     return (clone.path / "values.yaml").read_text(), trailers
 
 
-async def test_cancelled_agents_write_every_value_once(mirrors: Mirrors, clone: Clone) -> None:
+async def test_cancelled_agents_write_every_value_once(mirrors: Mirrors, served_clone: Clone) -> None:
     """Invariant 19: agents that are cancelled at any moment, and the last value of every event wins."""
     records = Records()
     ids = [records.register(name, f"{name}{number}") for number in range(5) for name in "ab"]
     for delay in range(0, 40, 4):
-        agents = [asyncio.create_task(check(watcher(records, mirrors, clone))) for _ in range(2)]
+        agents = [asyncio.create_task(check(watcher(records, mirrors, served_clone))) for _ in range(2)]
         await asyncio.sleep(delay / 200)
         for agent in agents:
             agent.cancel()
         await asyncio.gather(*agents, return_exceptions=True)
-    await asyncio.gather(*(check(watcher(records, mirrors, clone)) for _ in range(3)))
+    await asyncio.gather(*(check(watcher(records, mirrors, served_clone)) for _ in range(3)))
     assert sorted(records.results) == ids
     outcomes = [records.results[event_id].outcome for event_id in ids]
     assert outcomes[:-2] == [EventOutcome.OUTDATED] * 8
     assert outcomes[-2:] == [EventOutcome.SUCCESS] * 2
-    text, written = read_branch(clone)
+    text, written = read_branch(served_clone)
     assert text == "a: a4\nb: b4\n"
     assert sorted(written) == ids[-2:]
 
